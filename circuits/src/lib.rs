@@ -1,0 +1,36 @@
+//! From an ONNX file to a verdict: import, quantise, commit, prove a whole test set's score in zero knowledge, verify.
+//!
+//! The score is that of an integer model (see [`model`]), which every machine computes bit for bit the same, and which the
+//! proof speaks about. The proof is one batched statement about all samples of a test set (see [`prover`]): the hidden
+//! weights stay outside the circuit, in commitments made before the test set was known.
+//!
+//! This crate refuses to know the network, accounts' balances and deadlines.
+
+pub mod data;
+pub mod model;
+
+pub mod commitment;
+pub mod generators;
+pub mod layout;
+pub mod prover;
+pub mod submission;
+pub mod verifier;
+
+mod challenge;
+mod circuit;
+mod columns;
+mod cpu;
+mod field;
+mod keys;
+mod link;
+mod msm;
+mod public;
+mod random;
+mod witness;
+
+#[cfg(test)]
+mod soundness;
+
+pub use challenge::FORMAT_VERSION;
+pub use cpu::{UnsupportedCpu, check_cpu};
+pub use link::standalone_context;
