@@ -57,7 +57,13 @@ impl Statement<'_> {
             weight_commitments,
             column_commitments,
         } = self;
-        let Context { network, competition, registration, competitor, nonce } = context;
+        let Context {
+            network,
+            competition,
+            registration,
+            competitor,
+            nonce,
+        } = context;
         let number = |value: usize| (value as u64).to_bytes();
         vec![
             ("version", version.to_bytes()),
@@ -88,7 +94,10 @@ impl Statement<'_> {
 
 /// Hashes named fields.
 pub(crate) fn seed_of(fields: &[Field]) -> Seed {
-    let mut hasher = Params::new().hash_length(64).personal(b"agon-statement-1").to_state();
+    let mut hasher = Params::new()
+        .hash_length(64)
+        .personal(b"agon-statement-1")
+        .to_state();
     for (name, bytes) in fields {
         for part in [name.as_bytes(), bytes] {
             hasher.update(&(part.len() as u64).to_le_bytes());
@@ -109,7 +118,10 @@ fn points(points: &[Point]) -> Vec<u8> {
 
 /// One scalar for one `purpose`, from the seed and what came after it.
 pub(crate) fn derive(seed: &Seed, purpose: &'static str, later: &[&[u8]]) -> Scalar {
-    let mut hasher = Params::new().hash_length(64).personal(b"agon-challenge-1").to_state();
+    let mut hasher = Params::new()
+        .hash_length(64)
+        .personal(b"agon-challenge-1")
+        .to_state();
     for part in [&seed[..], purpose.as_bytes()].iter().chain(later) {
         hasher.update(&(part.len() as u64).to_le_bytes());
         hasher.update(part);

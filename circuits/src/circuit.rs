@@ -154,12 +154,18 @@ pub(crate) struct ScoreCircuit<'a> {
 impl<'a> ScoreCircuit<'a> {
     /// For key generation.
     pub(crate) fn empty(layout: &Layout) -> Self {
-        Self { layout: layout.clone(), cells: None }
+        Self {
+            layout: layout.clone(),
+            cells: None,
+        }
     }
 
     /// For proving.
     pub(crate) fn new(layout: &Layout, cells: &'a [Vec<Scalar>]) -> Self {
-        Self { layout: layout.clone(), cells: Some(cells) }
+        Self {
+            layout: layout.clone(),
+            cells: Some(cells),
+        }
     }
 }
 
@@ -168,11 +174,15 @@ fn constant(value: u64) -> Expression<Scalar> {
 }
 
 fn total(terms: impl Iterator<Item = Expression<Scalar>>) -> Expression<Scalar> {
-    terms.reduce(|sum, term| sum + term).unwrap_or_else(|| constant(0))
+    terms
+        .reduce(|sum, term| sum + term)
+        .unwrap_or_else(|| constant(0))
 }
 
 fn product(factors: impl Iterator<Item = Expression<Scalar>>) -> Expression<Scalar> {
-    factors.reduce(|product, factor| product * factor).unwrap_or_else(|| constant(1))
+    factors
+        .reduce(|product, factor| product * factor)
+        .unwrap_or_else(|| constant(1))
 }
 
 /// Builds gates: a query context and the columns.
@@ -193,7 +203,8 @@ impl Gates<'_, '_> {
     }
 
     fn next(&mut self, column: usize) -> Expression<Scalar> {
-        self.meta.query_advice(self.advice[column], Rotation::next())
+        self.meta
+            .query_advice(self.advice[column], Rotation::next())
     }
 
     fn fixed(&mut self, column: Column<Fixed>) -> Expression<Scalar> {
@@ -231,7 +242,10 @@ impl Gates<'_, '_> {
             let low = self.cell(self.index.low + column);
             constraints.extend([
                 ("one sign", active.clone() * positive * negative.clone()),
-                ("bit", gap.clone() * negative.clone() * (constant(1) - negative.clone())),
+                (
+                    "bit",
+                    gap.clone() * negative.clone() * (constant(1) - negative.clone()),
+                ),
                 ("counted gap", gap.clone() * negative * low),
             ]);
         }
@@ -247,7 +261,12 @@ impl Gates<'_, '_> {
         let active = self.fixed(self.fixed.active);
         let step = active * (self.next(self.index.count) - self.cell(self.index.count) - bits);
         let score = self.public(self.instance.row_weights);
-        self.accumulator(["count", "count start", "count end"], self.index.count, step, score)
+        self.accumulator(
+            ["count", "count start", "count end"],
+            self.index.count,
+            step,
+            score,
+        )
     }
 
     /// Weights only where their layer has inputs.
@@ -282,7 +301,8 @@ impl Gates<'_, '_> {
         let target = self.public(self.instance.targets);
         let step = Scalar::from(1 << self.layout.shift());
         let [positive, negative, low] = [0, 1, 2].map(|i| self.cell(self.index.sums + i));
-        let weights = total((0..self.layout.layers()).map(|layer| self.cell(self.index.weights + layer)));
+        let weights =
+            total((0..self.layout.layers()).map(|layer| self.cell(self.index.weights + layer)));
         let value = active.clone() * (positive * step + low) - signed * negative * step;
         let products = on_activations * self.cell(self.index.activation_sum) + on_public;
         let difference = self.next(self.index.balance) - self.cell(self.index.balance);
@@ -302,7 +322,8 @@ impl Gates<'_, '_> {
         let challenge = self.public(self.instance.challenge);
         let mut values = Vec::new();
         for column in 0..self.layout.width() {
-            let sum = self.cell(self.index.positive + column) + self.cell(self.index.negative + column);
+            let sum =
+                self.cell(self.index.positive + column) + self.cell(self.index.negative + column);
             values.push(self.cell(self.index.low + column) + challenge.clone());
             values.push(sum + challenge.clone());
         }
@@ -330,13 +351,22 @@ impl Gates<'_, '_> {
 }
 
 /// All but one of `factors`.
-fn others(factors: &[Expression<Scalar>], skipped: usize) -> impl Iterator<Item = Expression<Scalar>> {
-    let kept = factors.iter().enumerate().filter(move |(index, _)| *index != skipped);
+fn others(
+    factors: &[Expression<Scalar>],
+    skipped: usize,
+) -> impl Iterator<Item = Expression<Scalar>> {
+    let kept = factors
+        .iter()
+        .enumerate()
+        .filter(move |(index, _)| *index != skipped);
     kept.map(|(_, factor)| factor.clone())
 }
 
 /// `helper = 1/a + 1/b + 1/c`, multiplied out, for one to three values.
-fn sum_of_inverses(helper: &Expression<Scalar>, values: &[Expression<Scalar>]) -> Expression<Scalar> {
+fn sum_of_inverses(
+    helper: &Expression<Scalar>,
+    values: &[Expression<Scalar>],
+) -> Expression<Scalar> {
     let numerator = total((0..values.len()).map(|skipped| product(others(values, skipped))));
     helper.clone() * product(values.iter().cloned()) - numerator
 }
@@ -354,7 +384,9 @@ impl Circuit<Scalar> for ScoreCircuit<'_> {
             .with(|slot| slot.borrow().clone())
             .expect("halo2 is only called within `with_layout`");
         let layout = &layout;
-        let advice: Vec<_> = (0..layout.advice_columns()).map(|_| meta.advice_column()).collect();
+        let advice: Vec<_> = (0..layout.advice_columns())
+            .map(|_| meta.advice_column())
+            .collect();
         let fixed = FixedColumns {
             active: meta.fixed_column(),
             first: meta.fixed_column(),
@@ -368,7 +400,9 @@ impl Circuit<Scalar> for ScoreCircuit<'_> {
             tables: (0..layout.tables()).map(|_| meta.fixed_column()).collect(),
         };
         let instance = InstanceColumns {
-            labels: (0..layout.width()).map(|_| meta.instance_column()).collect(),
+            labels: (0..layout.width())
+                .map(|_| meta.instance_column())
+                .collect(),
             row_weights: meta.instance_column(),
             targets: meta.instance_column(),
             challenge: meta.instance_column(),
@@ -390,12 +424,23 @@ impl Circuit<Scalar> for ScoreCircuit<'_> {
             constraints.extend(gates.lookups());
             constraints
         });
-        assert_eq!(meta.blinding_factors() + 1, UNUSABLE_ROWS, "no column is opened more often than it is blinded");
-        assert!(meta.degree() <= 5, "a higher degree doubles the prover's transforms");
+        assert_eq!(
+            meta.blinding_factors() + 1,
+            UNUSABLE_ROWS,
+            "no column is opened more often than it is blinded"
+        );
+        assert!(
+            meta.degree() <= 5,
+            "a higher degree doubles the prover's transforms"
+        );
         Columns { advice, fixed }
     }
 
-    fn synthesize(&self, columns: Columns, mut layouter: impl Layouter<Scalar>) -> Result<(), Error> {
+    fn synthesize(
+        &self,
+        columns: Columns,
+        mut layouter: impl Layouter<Scalar>,
+    ) -> Result<(), Error> {
         layouter.assign_region(
             || "score",
             |mut region| {
@@ -430,7 +475,11 @@ fn assign_fixed(
     set(columns.last, last, 1)?;
     for block in 0..layout.blocks() {
         for row in 0..layout.block_height() {
-            let kind = if row <= layout.maximum_row() { columns.signed } else { columns.gap };
+            let kind = if row <= layout.maximum_row() {
+                columns.signed
+            } else {
+                columns.gap
+            };
             set(kind, block * layout.block_height() + row, 1)?;
             if block + 1 < layout.blocks() {
                 set(columns.continued, block * layout.block_height() + row, 1)?;
@@ -439,7 +488,15 @@ fn assign_fixed(
     }
     for row in 0..layout.link_rows() {
         let on_activations = row < layout.hidden_rows();
-        set(if on_activations { columns.on_activations } else { columns.on_public }, row, 1)?;
+        set(
+            if on_activations {
+                columns.on_activations
+            } else {
+                columns.on_public
+            },
+            row,
+            1,
+        )?;
     }
     for (layer, (inputs, _)) in layout.architecture().layers().into_iter().enumerate() {
         let mut inside = vec![false; last + 1];

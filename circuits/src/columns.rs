@@ -23,7 +23,12 @@ pub(crate) fn all(
     let mut columns: Vec<Vec<Scalar>> = witness
         .columns()
         .into_par_iter()
-        .map(|column| column.iter().map(|cell| Scalar::from(u64::from(*cell))).collect())
+        .map(|column| {
+            column
+                .iter()
+                .map(|cell| Scalar::from(u64::from(*cell)))
+                .collect()
+        })
         .collect();
     let weights = weights(layout, coefficients, model);
     let sums = sums(layout, coefficients, witness);
@@ -50,7 +55,10 @@ fn weights(layout: &Layout, coefficients: &Coefficients, model: &IntegerModel) -
                 .into_par_iter()
                 .map(|input| {
                     let weights = content.weights.iter().skip(input).step_by(inputs);
-                    v.iter().zip(weights).map(|(v, w)| *v * from_signed(i64::from(*w))).sum()
+                    v.iter()
+                        .zip(weights)
+                        .map(|(v, w)| *v * from_signed(i64::from(*w)))
+                        .sum()
                 })
                 .collect();
             let mut column = vec![Scalar::ZERO; layout.link_rows()];
@@ -115,7 +123,11 @@ pub(crate) fn balance(
         }
         if row < layout.link_rows() {
             let combined: Scalar = weights.iter().map(|column| column[row]).sum();
-            let activation = if row < layout.hidden_rows() { activation_sum[row] } else { Scalar::ONE };
+            let activation = if row < layout.hidden_rows() {
+                activation_sum[row]
+            } else {
+                Scalar::ONE
+            };
             total -= combined * instance.targets[row] * activation;
         }
     }
@@ -143,10 +155,17 @@ fn count(layout: &Layout, instance: &Instance, witness: &Witness) -> Vec<Scalar>
 /// The running sum, then the helpers.
 fn lookups(layout: &Layout, challenges: &Challenges, witness: &Witness) -> Vec<Vec<Scalar>> {
     let entries = 1u64 << layout.shift();
-    let mut inverses: Vec<Scalar> = (0..entries).map(|entry| challenges.lookup + Scalar::from(entry)).collect();
+    let mut inverses: Vec<Scalar> = (0..entries)
+        .map(|entry| challenges.lookup + Scalar::from(entry))
+        .collect();
     batch_invert(&mut inverses);
     // A dishonest witness (in tests) may hold values without an entry; the gates refuse it, whatever stands here.
-    let inverse = |value: u32| inverses.get(value as usize).copied().unwrap_or(Scalar::ZERO);
+    let inverse = |value: u32| {
+        inverses
+            .get(value as usize)
+            .copied()
+            .unwrap_or(Scalar::ZERO)
+    };
     let rows = layout.blocks() * layout.block_height();
     let lookup = |number: usize, row: usize| {
         let column = number / 2;
@@ -162,7 +181,10 @@ fn lookups(layout: &Layout, challenges: &Challenges, witness: &Witness) -> Vec<V
             let mut column: Vec<Scalar> = (0..rows)
                 .map(|row| numbers.clone().map(|number| lookup(number, row)).sum())
                 .collect();
-            column.resize(layout.last_row(), inverses[0] * Scalar::from(numbers.len() as u64));
+            column.resize(
+                layout.last_row(),
+                inverses[0] * Scalar::from(numbers.len() as u64),
+            );
             column
         })
         .collect();

@@ -10,8 +10,8 @@ use agon_protocol::identity::AccountId;
 use agon_protocol::limits::MAX_LAYER_WIDTH;
 use agon_protocol::statement::Architecture;
 use ff::{Field, PrimeField};
-use group::GroupEncoding;
 use group::CurveAffine;
+use group::GroupEncoding;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use rayon::prelude::*;
@@ -87,7 +87,12 @@ impl Commitment {
 
 impl Encode for Commitment {
     fn encode(&self, out: &mut Vec<u8>) {
-        let Self { architecture, k, salt, points } = self;
+        let Self {
+            architecture,
+            k,
+            salt,
+            points,
+        } = self;
         architecture.encode(out);
         k.encode(out);
         salt.encode(out);
@@ -104,19 +109,34 @@ impl Decode for Commitment {
         let k = u32::decode(reader)?;
         let salt = reader.array("salt")?;
         let count = reader.length(MAX_POINTS, 32, "weight commitments")?;
-        let neurons: usize = architecture.layers().iter().map(|(_, outputs)| outputs).sum();
+        let neurons: usize = architecture
+            .layers()
+            .iter()
+            .map(|(_, outputs)| outputs)
+            .sum();
         if count != neurons {
-            return Err(DecodeError::Invalid { what: "number of weight commitments" });
+            return Err(DecodeError::Invalid {
+                what: "number of weight commitments",
+            });
         }
         let bytes = reader.take(32 * count, "weight commitments")?;
-        let points = read_points(bytes).ok_or(DecodeError::Invalid { what: "weight commitment" })?;
+        let points = read_points(bytes).ok_or(DecodeError::Invalid {
+            what: "weight commitment",
+        })?;
         // The same point twice, or none at all, is never an honest hiding commitment.
         let mut sorted: Vec<&[u8]> = bytes.chunks_exact(32).collect();
         sorted.sort_unstable();
         if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
-            return Err(DecodeError::Invalid { what: "weight commitments, two are equal" });
+            return Err(DecodeError::Invalid {
+                what: "weight commitments, two are equal",
+            });
         }
-        Ok(Self { architecture, k, salt, points })
+        Ok(Self {
+            architecture,
+            k,
+            salt,
+            points,
+        })
     }
 }
 
@@ -167,7 +187,9 @@ impl CommittedModel {
         }
         let neurons = neurons(&model);
         if neurons.len() > MAX_POINTS {
-            return Err(CommitError::Neurons { found: neurons.len() });
+            return Err(CommitError::Neurons {
+                found: neurons.len(),
+            });
         }
         let mut rng = ChaCha20Rng::from_seed(fresh_seed("model commitment", &[&model.to_bytes()])?);
         let blinds: Vec<Scalar> = neurons.iter().map(|_| Scalar::random(&mut rng)).collect();
@@ -181,7 +203,13 @@ impl CommittedModel {
             salt: fresh_seed("model commitment salt", &[])?,
             points,
         };
-        Ok(Self { model, samples, owner, commitment, blinds })
+        Ok(Self {
+            model,
+            samples,
+            owner,
+            commitment,
+            blinds,
+        })
     }
 
     /// The model.
@@ -224,8 +252,12 @@ impl CommittedModel {
         owner: AccountId,
         vectors: &[Vec<Scalar>],
     ) -> Self {
-        let mut forged = Self::new(generators, model, samples, owner).expect("the shape has a layout");
-        let blind = *generators.blinding().last().expect("the blind's generator is always there");
+        let mut forged =
+            Self::new(generators, model, samples, owner).expect("the shape has a layout");
+        let blind = *generators
+            .blinding()
+            .last()
+            .expect("the blind's generator is always there");
         forged.commitment.points = msm::points_of(vectors.len(), |index| {
             let rows = &generators.lagrange()[..vectors[index].len()];
             msm::sum(&vectors[index], rows) + blind * forged.blinds[index]
@@ -241,7 +273,13 @@ impl CommittedModel {
 
 impl Encode for CommittedModel {
     fn encode(&self, out: &mut Vec<u8>) {
-        let Self { model, samples, owner, commitment, blinds } = self;
+        let Self {
+            model,
+            samples,
+            owner,
+            commitment,
+            blinds,
+        } = self;
         model.encode(out);
         (*samples as u64).encode(out);
         owner.encode(out);
@@ -255,22 +293,34 @@ impl Encode for CommittedModel {
 impl Decode for CommittedModel {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let model = IntegerModel::decode(reader)?;
-        let samples = usize::try_from(u64::decode(reader)?)
-            .map_err(|_| DecodeError::Invalid { what: "number of samples" })?;
+        let samples = usize::try_from(u64::decode(reader)?).map_err(|_| DecodeError::Invalid {
+            what: "number of samples",
+        })?;
         let owner = AccountId::decode(reader)?;
         let commitment = Commitment::decode(reader)?;
         if commitment.architecture() != model.architecture() {
-            return Err(DecodeError::Invalid { what: "architecture of the commitment" });
+            return Err(DecodeError::Invalid {
+                what: "architecture of the commitment",
+            });
         }
         let blinds = (0..commitment.points.len())
             .map(|_| read_scalar(reader, "blind"))
             .collect::<Result<_, _>>()?;
-        Ok(Self { model, samples, owner, commitment, blinds })
+        Ok(Self {
+            model,
+            samples,
+            owner,
+            commitment,
+            blinds,
+        })
     }
 }
 
 /// A canonical scalar.
-pub(crate) fn read_scalar(reader: &mut Reader<'_>, what: &'static str) -> Result<Scalar, DecodeError> {
+pub(crate) fn read_scalar(
+    reader: &mut Reader<'_>,
+    what: &'static str,
+) -> Result<Scalar, DecodeError> {
     let scalar: Option<Scalar> = Scalar::from_repr(reader.array(what)?).into();
     scalar.ok_or(DecodeError::Invalid { what })
 }
@@ -278,7 +328,8 @@ pub(crate) fn read_scalar(reader: &mut Reader<'_>, what: &'static str) -> Result
 /// `(layer, neuron)` of every commitment, in order.
 fn neurons(model: &IntegerModel) -> Vec<(usize, usize)> {
     let layers = model.architecture().layers();
-    let of_layer = |(layer, (_, outputs)): (usize, (usize, usize))| (0..outputs).map(move |o| (layer, o));
+    let of_layer =
+        |(layer, (_, outputs)): (usize, (usize, usize))| (0..outputs).map(move |o| (layer, o));
     layers.into_iter().enumerate().flat_map(of_layer).collect()
 }
 
@@ -296,7 +347,10 @@ fn commit_neuron(
     let rows = &generators.lagrange()[layout.weight_row(layer, 0)..][..inputs];
     let bias_and_blind = [crate::field::from_signed(content.biases[neuron]), blind];
     let bias_row = generators.lagrange()[layout.bias_row(layer)];
-    let blind_generator = *generators.blinding().last().expect("the blind's generator is always there");
+    let blind_generator = *generators
+        .blinding()
+        .last()
+        .expect("the blind's generator is always there");
     msm::small_sum(weights.iter().map(|w| i64::from(*w)), rows)
         + msm::sum(&bias_and_blind, &[bias_row, blind_generator])
 }

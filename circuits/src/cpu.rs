@@ -12,7 +12,8 @@ pub struct UnsupportedCpu;
 /// Checks, before any proof, that the field arithmetic's assembly can run here.
 pub fn check_cpu() -> Result<(), UnsupportedCpu> {
     #[cfg(all(feature = "asm", target_arch = "x86_64"))]
-    if !(std::arch::is_x86_feature_detected!("bmi2") && std::arch::is_x86_feature_detected!("adx")) {
+    if !(std::arch::is_x86_feature_detected!("bmi2") && std::arch::is_x86_feature_detected!("adx"))
+    {
         return Err(UnsupportedCpu);
     }
     Ok(())

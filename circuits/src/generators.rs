@@ -19,7 +19,48 @@ use crate::layout::{MAX_K, UNUSABLE_ROWS};
 use crate::msm;
 
 /// BLAKE3 of the serialised generators, by `k`. Regenerate with `cargo test --release -p agon-circuits -- --ignored pins`.
-const PINNED: &[(u32, &str)] = &[];
+const PINNED: &[(u32, &str)] = &[
+    (
+        7,
+        "6a7989f183f0a63d29515bfe622311513a998fcc82ff10eb750112f827f4db27",
+    ),
+    (
+        8,
+        "48736798f29e5119cc1a1b938b752eb9af46d952e147d5e59fd9e8ff30bd37b4",
+    ),
+    (
+        9,
+        "4978bdbb39b45dc1e3106a4f9274af5757a4809269383e5533c1fe8cf055ad7f",
+    ),
+    (
+        10,
+        "2de4cf220fdf8f6ae21aee51685c11c9d211dd474f7ae15595a8084f854d0603",
+    ),
+    (
+        11,
+        "46d2cc8da807c681ba7301f789a7a388bf9f2ea74e37f1bd1defbb6b82c4d25e",
+    ),
+    (
+        12,
+        "657e0b22474bfe35b547cbaa17f19afad7bbaf3461bb214cd4739bfc1e42ff15",
+    ),
+    (
+        13,
+        "2c7eb351c10632d63279fb2342ac3a547bc93a9b4835a8027f5cb7ca5d09b890",
+    ),
+    (
+        14,
+        "f81c051458c5751ffed06b3d9295f62b1254db75632574b242265ab0c0f84869",
+    ),
+    (
+        15,
+        "4011c4b95d21a0a3dbe2492b667f496a12bfd6e288fc733e712287abd977ba8d",
+    ),
+    (
+        16,
+        "c5710a9cf4a80cbdd8369a6e63844ecda8d62d70dc7234ee5fd3be73cdc2f6a4",
+    ),
+];
 
 /// Why generators cannot be had.
 #[derive(Debug, Error)]
@@ -68,7 +109,10 @@ impl Generators {
             return Err(GeneratorsError::Size { k });
         }
         let path = folder.join(format!("generators-k{k}.bin"));
-        if let Some(generators) = fs::read(&path).ok().and_then(|bytes| Self::from_cache(k, &bytes)) {
+        if let Some(generators) = fs::read(&path)
+            .ok()
+            .and_then(|bytes| Self::from_cache(k, &bytes))
+        {
             return Ok(generators);
         }
         let generators = Self::derive(k)?;
@@ -86,7 +130,10 @@ impl Generators {
             .expect("writing to memory does not fail");
         let digest = *blake3::hash(&bytes).as_bytes();
         if !is_pinned(k, &digest).unwrap_or(true) {
-            return Err(GeneratorsError::Mismatch { k, found: hex(&digest) });
+            return Err(GeneratorsError::Mismatch {
+                k,
+                found: hex(&digest),
+            });
         }
         Ok(Self::new(k, digest, params, &bytes).expect("what was just written can be read"))
     }
@@ -110,10 +157,19 @@ impl Generators {
             let bytes: [u8; 32] = points.get(32 * index..)?.get(..32)?.try_into().ok()?;
             Point::from_bytes(&bytes).into()
         };
-        let lagrange: Vec<Point> = (0..rows).into_par_iter().map(point).collect::<Option<_>>()?;
+        let lagrange: Vec<Point> = (0..rows)
+            .into_par_iter()
+            .map(point)
+            .collect::<Option<_>>()?;
         let mut blinding = lagrange[rows - UNUSABLE_ROWS..].to_vec();
         blinding.push(point(rows)?);
-        Some(Self(Arc::new(Inner { k, digest, params, lagrange, blinding })))
+        Some(Self(Arc::new(Inner {
+            k,
+            digest,
+            params,
+            lagrange,
+            blinding,
+        })))
     }
 
     fn store(&self, folder: &Path, path: &Path) -> io::Result<()> {
@@ -183,7 +239,10 @@ impl GeneratorCache {
     /// The generators for 2^k rows.
     pub fn get(&self, k: u32) -> Result<Generators, GeneratorsError> {
         // The lock is held while deriving, so that two callers do not both spend the minutes.
-        let mut loaded = self.loaded.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut loaded = self
+            .loaded
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(generators) = loaded.get(&k) {
             return Ok(generators.clone());
         }
@@ -216,10 +275,16 @@ mod tests {
         let mut bad = good.clone();
         bad[100] ^= 1;
         fs::write(&path, &bad).unwrap();
-        assert_eq!(Generators::load(7, folder.path()).unwrap().digest(), &digest);
+        assert_eq!(
+            Generators::load(7, folder.path()).unwrap().digest(),
+            &digest
+        );
         assert_eq!(fs::read(&path).unwrap(), good);
         fs::write(&path, &good[..40]).unwrap();
-        assert_eq!(Generators::load(7, folder.path()).unwrap().digest(), &digest);
+        assert_eq!(
+            Generators::load(7, folder.path()).unwrap().digest(),
+            &digest
+        );
     }
 
     #[test]

@@ -28,7 +28,9 @@ impl CircuitKey {
         let key = keygen_vk(generators.params(), &ScoreCircuit::empty(layout))?;
         let mut params = Params::new();
         params.hash_length(64).personal(b"agon-circuit-key");
-        let fingerprint = *params.hash(format!("{:?}", key.pinned()).as_bytes()).as_array();
+        let fingerprint = *params
+            .hash(format!("{:?}", key.pinned()).as_bytes())
+            .as_array();
         Ok(Self { key, fingerprint })
     }
 
@@ -38,8 +40,14 @@ impl CircuitKey {
     }
 
     /// The proving key that belongs to it.
-    pub(crate) fn proving_key(self, generators: &Generators, layout: &Layout) -> Result<ProvingKey<Point>, Error> {
-        with_layout(layout, || keygen_pk(generators.params(), self.key, &ScoreCircuit::empty(layout)))
+    pub(crate) fn proving_key(
+        self,
+        generators: &Generators,
+        layout: &Layout,
+    ) -> Result<ProvingKey<Point>, Error> {
+        with_layout(layout, || {
+            keygen_pk(generators.params(), self.key, &ScoreCircuit::empty(layout))
+        })
     }
 }
 
@@ -48,8 +56,16 @@ impl CircuitKey {
 pub(crate) struct KeyCache(Mutex<HashMap<Layout, Arc<CircuitKey>>>);
 
 impl KeyCache {
-    pub(crate) fn get(&self, generators: &Generators, layout: &Layout) -> Result<Arc<CircuitKey>, Error> {
-        let lock = || self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    pub(crate) fn get(
+        &self,
+        generators: &Generators,
+        layout: &Layout,
+    ) -> Result<Arc<CircuitKey>, Error> {
+        let lock = || {
+            self.0
+                .lock()
+                .unwrap_or_else(|poisoned| poisoned.into_inner())
+        };
         if let Some(key) = lock().get(layout) {
             return Ok(key.clone());
         }

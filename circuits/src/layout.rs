@@ -97,9 +97,8 @@ impl Layout {
             width: 1,
         };
         let blocks = layout.last_row() / layout.block_height();
-        let fits = blocks > 0
-            && layout.link_rows() <= layout.last_row()
-            && layout.tables() <= MAX_TABLES;
+        let fits =
+            blocks > 0 && layout.link_rows() <= layout.last_row() && layout.tables() <= MAX_TABLES;
         layout.width = samples.div_ceil(blocks.max(1));
         fits.then_some(layout)
     }
@@ -236,7 +235,12 @@ mod tests {
 
     #[test]
     fn every_sample_has_a_place_and_every_link_row_is_active() {
-        for (samples, hidden) in [(1, vec![]), (7, vec![3]), (10_000, vec![128]), (999, vec![5, 9])] {
+        for (samples, hidden) in [
+            (1, vec![]),
+            (7, vec![3]),
+            (10_000, vec![128]),
+            (999, vec![5, 9]),
+        ] {
             let layout = Layout::choose(&architecture(784, &hidden, 10, 12), samples).unwrap();
             let (block, column) = layout.place(samples - 1);
             assert!(block < layout.blocks() && column < layout.width());
@@ -248,7 +252,10 @@ mod tests {
     #[test]
     fn rejects_what_no_circuit_holds() {
         let wide = architecture(60_000, &[60_000], 10, 12);
-        assert!(matches!(Layout::choose(&wide, 1), Err(LayoutError::ModelTooLarge { .. })));
+        assert!(matches!(
+            Layout::choose(&wide, 1),
+            Err(LayoutError::ModelTooLarge { .. })
+        ));
         let small = architecture(4, &[], 2, 12);
         assert_eq!(Layout::choose(&small, 0), Err(LayoutError::NoSamples));
         let many = architecture(4, &[4_000], 2, 12);

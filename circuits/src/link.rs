@@ -50,7 +50,10 @@ impl LinkProof {
         for response in &mut responses {
             *response = read_scalar(reader, what)?;
         }
-        Ok(Self { nonce_commitment: points[0], responses })
+        Ok(Self {
+            nonce_commitment: points[0],
+            responses,
+        })
     }
 }
 
@@ -64,7 +67,11 @@ pub(crate) struct Links<'a> {
 
 impl<'a> Links<'a> {
     pub(crate) fn new(layout: &'a Layout, coefficients: &'a Coefficients) -> Self {
-        Self { layout, coefficients, index: AdviceIndex::of(layout) }
+        Self {
+            layout,
+            coefficients,
+            index: AdviceIndex::of(layout),
+        }
     }
 
     /// The columns of one part (positive, negative, low) that sum `number` adds up.
@@ -96,7 +103,10 @@ impl<'a> Links<'a> {
     /// Challenges that batch all links into one: from everything before, the circuit's proof included.
     fn batch(&self, seed: &Seed, circuit_proof: &[u8]) -> Vec<Scalar> {
         let digest = digest_of(circuit_proof);
-        powers(derive(seed, "link batch", &[&digest]), self.layout.layers() + 3)
+        powers(
+            derive(seed, "link batch", &[&digest]),
+            self.layout.layers() + 3,
+        )
     }
 
     /// The batched difference as a point.
@@ -141,7 +151,10 @@ impl<'a> Links<'a> {
         let difference = self.difference(&batch, columns, weights).to_affine();
         let challenge = transcript.challenge(difference, nonce_commitment);
         let responses = std::array::from_fn(|i| nonces[i] + challenge * opening[i]);
-        Ok(LinkProof { nonce_commitment, responses })
+        Ok(LinkProof {
+            nonce_commitment,
+            responses,
+        })
     }
 
     /// Whether all links hold.
@@ -177,7 +190,11 @@ impl LinkTranscript<'_> {
     fn challenge(&self, difference: Point, nonce_commitment: Point) -> Scalar {
         let digest = digest_of(self.circuit_proof);
         let points = [difference.to_bytes(), nonce_commitment.to_bytes()];
-        derive(self.seed, "link", &[&digest, points[0].as_ref(), points[1].as_ref()])
+        derive(
+            self.seed,
+            "link",
+            &[&digest, points[0].as_ref(), points[1].as_ref()],
+        )
     }
 }
 

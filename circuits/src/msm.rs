@@ -73,7 +73,10 @@ pub(crate) fn to_affine(points: &[Projective]) -> Vec<Point> {
 }
 
 /// `task(0), task(1), …` on all cores, as affine points.
-pub(crate) fn points_of(count: usize, task: impl Fn(usize) -> Projective + Send + Sync) -> Vec<Point> {
+pub(crate) fn points_of(
+    count: usize,
+    task: impl Fn(usize) -> Projective + Send + Sync,
+) -> Vec<Point> {
     let points: Vec<Projective> = (0..count).into_par_iter().map(task).collect();
     to_affine(&points)
 }
@@ -86,11 +89,16 @@ mod tests {
 
     #[test]
     fn small_sums_equal_the_general_routine() {
-        let points = points_of(50, |i| Projective::generator() * Scalar::from(3 * i as u64 + 1));
+        let points = points_of(50, |i| {
+            Projective::generator() * Scalar::from(3 * i as u64 + 1)
+        });
         for scale in [0i64, 1, 700, 5_000, 1 << 33] {
             let values: Vec<i64> = (0..50).map(|i| (i * 37 % 19 - 9) * scale).collect();
             let scalars: Vec<Scalar> = values.iter().map(|v| from_signed(*v)).collect();
-            assert_eq!(small_sum(values.iter().copied(), &points), sum(&scalars, &points));
+            assert_eq!(
+                small_sum(values.iter().copied(), &points),
+                sum(&scalars, &points)
+            );
         }
         assert_eq!(small_sum([].into_iter(), &points), Projective::identity());
         assert_eq!(sum(&[Scalar::ZERO], &points[..1]), Projective::identity());

@@ -7,11 +7,11 @@
 //! 3. The columns that depend on challenges are computed, and the circuit is proven.
 //! 4. The link ties the proof's columns to the model commitment and to each other.
 
+use agon_protocol::codec::Encode;
 use agon_protocol::statement::{Context, Dataset};
 use ff::Field;
 use halo2_proofs::plonk::{Error as Halo2Error, create_proof};
 use halo2_proofs::transcript::{Blake2bWrite, Challenge255, Transcript};
-use agon_protocol::codec::Encode;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use thiserror::Error;
@@ -62,7 +62,9 @@ pub enum ProveError {
         expected: u32,
     },
     /// A competitor other than the commitment's owner.
-    #[error("the model was committed by {owner}, the proof is for {competitor}; use the owner's key")]
+    #[error(
+        "the model was committed by {owner}, the proof is for {competitor}; use the owner's key"
+    )]
     Owner {
         /// Who committed.
         owner: agon_protocol::identity::AccountId,
@@ -121,7 +123,14 @@ pub fn prove(
     check_commitment(generators, committed, &layout, context)?;
     progress.begin(Stage::Witness);
     let witness = Witness::new(&layout, model, data);
-    Attempt { generators, committed, data, context, layout: &layout }.run(&witness, &Honest, progress)
+    Attempt {
+        generators,
+        committed,
+        data,
+        context,
+        layout: &layout,
+    }
+    .run(&witness, &Honest, progress)
 }
 
 fn check_commitment(
@@ -139,7 +148,10 @@ fn check_commitment(
         });
     }
     if generators.k() != k {
-        return Err(ProveError::Generators { found: generators.k(), expected: k });
+        return Err(ProveError::Generators {
+            found: generators.k(),
+            expected: k,
+        });
     }
     if context.competitor != committed.owner() {
         return Err(ProveError::Owner {
@@ -216,7 +228,13 @@ impl Attempt<'_> {
         strategy: &dyn Strategy,
         progress: &dyn Progress,
     ) -> Result<Submission, ProveError> {
-        let Self { generators, committed, data, context, layout } = *self;
+        let Self {
+            generators,
+            committed,
+            data,
+            context,
+            layout,
+        } = *self;
         let correct = strategy.claim(witness.correct);
         progress.begin(Stage::Keys);
         let key = CircuitKey::of(generators, layout)?;
@@ -241,18 +259,28 @@ impl Attempt<'_> {
         let challenges = Challenges::new(&seed);
         let coefficients = Coefficients::new(layout, &challenges);
         let instance = Instance::new(layout, &challenges, &coefficients, data, correct);
-        let mut cells =
-            columns::all(layout, &challenges, &coefficients, &instance, committed.model(), witness);
+        let mut cells = columns::all(
+            layout,
+            &challenges,
+            &coefficients,
+            &instance,
+            committed.model(),
+            witness,
+        );
         strategy.edit(&mut cells, &challenges, &instance);
         progress.begin(Stage::Circuit);
         let mut circuit_proof = self.prove_circuit(key, &cells, &instance, blinding.rng, &seed)?;
         circuit_proof.extend_from_slice(strategy.trailing());
-        let columns = Submission::column_commitments(&circuit_proof, layout).ok_or(ProveError::Replay)?;
+        let columns =
+            Submission::column_commitments(&circuit_proof, layout).ok_or(ProveError::Replay)?;
         if columns[..prepared.len()] != prepared && !strategy.ignores_replay() {
             return Err(ProveError::Replay);
         }
         progress.begin(Stage::Link);
-        let transcript = LinkTranscript { seed: &seed, circuit_proof: &circuit_proof };
+        let transcript = LinkTranscript {
+            seed: &seed,
+            circuit_proof: &circuit_proof,
+        };
         let weights = committed.commitment().points();
         let link = Links::new(layout, &coefficients).prove(
             generators,
@@ -274,7 +302,11 @@ impl Attempt<'_> {
 
     /// Fresh for every attempt: two proofs from one seed would give away differences of their columns.
     fn rng(&self) -> Result<ChaCha20Rng, RandomnessError> {
-        let secrets = [self.committed.to_bytes(), self.context.to_bytes(), self.data.digest().to_bytes()];
+        let secrets = [
+            self.committed.to_bytes(),
+            self.context.to_bytes(),
+            self.data.digest().to_bytes(),
+        ];
         let secrets: Vec<&[u8]> = secrets.iter().map(Vec::as_slice).collect();
         Ok(ChaCha20Rng::from_seed(fresh_seed("proof", &secrets)?))
     }

@@ -120,7 +120,8 @@ fn targets(layout: &Layout, coefficients: &Coefficients, data: &Dataset) -> Vec<
     let (hidden, classes) = coefficients.outputs.split_at(layout.hidden_rows());
     targets[..hidden.len()].copy_from_slice(hidden);
     batch_invert(&mut targets[..hidden.len()]);
-    let all: Scalar = coefficients.blocks.iter().sum::<Scalar>() * coefficients.columns.iter().sum::<Scalar>();
+    let all: Scalar =
+        coefficients.blocks.iter().sum::<Scalar>() * coefficients.columns.iter().sum::<Scalar>();
     for layer in 0..layout.layers() {
         targets[layout.bias_row(layer)] = all;
     }

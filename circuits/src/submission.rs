@@ -60,7 +60,14 @@ impl Submission {
 
 impl Encode for Submission {
     fn encode(&self, out: &mut Vec<u8>) {
-        let Self { commitment, samples, features, correct, circuit_proof, link } = self;
+        let Self {
+            commitment,
+            samples,
+            features,
+            correct,
+            circuit_proof,
+            link,
+        } = self;
         out.extend_from_slice(MAGIC);
         FORMAT_VERSION.encode(out);
         commitment.encode(out);
@@ -75,10 +82,14 @@ impl Encode for Submission {
 impl Decode for Submission {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         if reader.array::<8>("magic")? != *MAGIC {
-            return Err(DecodeError::Invalid { what: "magic: this is not an agon proof" });
+            return Err(DecodeError::Invalid {
+                what: "magic: this is not an agon proof",
+            });
         }
         if u16::decode(reader)? != FORMAT_VERSION {
-            return Err(DecodeError::Invalid { what: "format version: made by another version of agon" });
+            return Err(DecodeError::Invalid {
+                what: "format version: made by another version of agon",
+            });
         }
         Ok(Self {
             commitment: Commitment::decode(reader)?,
@@ -90,4 +101,3 @@ impl Decode for Submission {
         })
     }
 }
-

@@ -74,7 +74,9 @@ pub enum Rejection {
     #[error(transparent)]
     Layout(#[from] LayoutError),
     /// Committed over another circuit's generators.
-    #[error("the model is committed for circuits of 2^{found} rows, this test set needs 2^{expected}")]
+    #[error(
+        "the model is committed for circuits of 2^{found} rows, this test set needs 2^{expected}"
+    )]
     Rows {
         /// Binary logarithm in the commitment.
         found: u32,
@@ -142,7 +144,12 @@ impl Verifier {
     }
 
     /// Verifies the encoding of a [`Submission`] against `data`.
-    pub fn verify(&self, proof: &[u8], data: &Dataset, expected: &Expected<'_>) -> Result<Verified, VerifyError> {
+    pub fn verify(
+        &self,
+        proof: &[u8],
+        data: &Dataset,
+        expected: &Expected<'_>,
+    ) -> Result<Verified, VerifyError> {
         let submission = Submission::from_bytes(proof).map_err(Rejection::from)?;
         let layout = check_claims(&submission, data, expected)?;
         let generators = self.generators.get(layout.k())?;
@@ -150,29 +157,61 @@ impl Verifier {
             .keys
             .get(&generators, &layout)
             .map_err(|error| VerifyError::Key(error.to_string()))?;
-        let check = Check { generators: &generators, layout: &layout, submission: &submission, data, context: expected.context };
+        let check = Check {
+            generators: &generators,
+            layout: &layout,
+            submission: &submission,
+            data,
+            context: expected.context,
+        };
         check.run(&key.key, &key.fingerprint)?;
-        Ok(Verified { correct: submission.correct(), samples: submission.samples() })
+        Ok(Verified {
+            correct: submission.correct(),
+            samples: submission.samples(),
+        })
     }
 }
 
 /// Everything that needs no arithmetic on the curve.
-fn check_claims(submission: &Submission, data: &Dataset, expected: &Expected<'_>) -> Result<Layout, Rejection> {
+fn check_claims(
+    submission: &Submission,
+    data: &Dataset,
+    expected: &Expected<'_>,
+) -> Result<Layout, Rejection> {
     let architecture = submission.commitment.architecture();
     let same = |what, found: usize, expected: usize| match found == expected {
         true => Ok(()),
-        false => Err(Rejection::Data { what, found, expected }),
+        false => Err(Rejection::Data {
+            what,
+            found,
+            expected,
+        }),
     };
-    same("a number of samples of", submission.samples(), data.samples())?;
-    same("a number of features of", submission.features as usize, data.width())?;
+    same(
+        "a number of samples of",
+        submission.samples(),
+        data.samples(),
+    )?;
+    same(
+        "a number of features of",
+        submission.features as usize,
+        data.width(),
+    )?;
     same("a number of inputs of", architecture.inputs(), data.width())?;
-    same("a number of classes of", architecture.classes(), data.classes())?;
+    same(
+        "a number of classes of",
+        architecture.classes(),
+        data.classes(),
+    )?;
     let (correct, samples) = (submission.correct(), data.samples());
     if correct > samples {
         return Err(Rejection::Score { correct, samples });
     }
     if let Some(claimed) = expected.correct.filter(|claimed| *claimed != correct) {
-        return Err(Rejection::Claim { found: correct, expected: claimed });
+        return Err(Rejection::Claim {
+            found: correct,
+            expected: claimed,
+        });
     }
     if architecture.parameters() > expected.max_parameters {
         return Err(Rejection::Parameters {
@@ -182,12 +221,18 @@ fn check_claims(submission: &Submission, data: &Dataset, expected: &Expected<'_>
     }
     let digest = submission.commitment.digest(expected.context.competitor);
     if let Some(registered) = expected.model.filter(|registered| *registered != digest) {
-        return Err(Rejection::Model { found: digest, expected: registered });
+        return Err(Rejection::Model {
+            found: digest,
+            expected: registered,
+        });
     }
     let layout = Layout::choose(architecture, samples)?;
     let found = submission.commitment.k();
     if found != layout.k() {
-        return Err(Rejection::Rows { found, expected: layout.k() });
+        return Err(Rejection::Rows {
+            found,
+            expected: layout.k(),
+        });
     }
     Ok(layout)
 }
@@ -207,8 +252,15 @@ impl Check<'_> {
         key: &halo2_proofs::plonk::VerifyingKey<Point>,
         fingerprint: &[u8; 64],
     ) -> Result<(), Rejection> {
-        let Self { generators, layout, submission, data, context } = *self;
-        let columns = Submission::column_commitments(&submission.circuit_proof, layout).ok_or(Rejection::Circuit)?;
+        let Self {
+            generators,
+            layout,
+            submission,
+            data,
+            context,
+        } = *self;
+        let columns = Submission::column_commitments(&submission.circuit_proof, layout)
+            .ok_or(Rejection::Circuit)?;
         let statement = Statement {
             version: FORMAT_VERSION,
             generators: generators.digest(),
@@ -226,19 +278,34 @@ impl Check<'_> {
         let seed = statement.seed();
         let challenges = Challenges::new(&seed);
         let coefficients = Coefficients::new(layout, &challenges);
-        let transcript = LinkTranscript { seed: &seed, circuit_proof: &submission.circuit_proof };
+        let transcript = LinkTranscript {
+            seed: &seed,
+            circuit_proof: &submission.circuit_proof,
+        };
         let weights = submission.commitment.points();
         let links = Links::new(layout, &coefficients);
         if !links.verify(generators, transcript, &columns, weights, &submission.link) {
             return Err(Rejection::Link);
         }
-        let instance = Instance::new(layout, &challenges, &coefficients, data, submission.correct());
+        let instance = Instance::new(
+            layout,
+            &challenges,
+            &coefficients,
+            data,
+            submission.correct(),
+        );
         let mut bytes = &submission.circuit_proof[..];
         let mut transcript = Blake2bRead::<_, Point, Challenge255<Point>>::init(&mut bytes);
         absorb_seed(&mut transcript, &seed).map_err(|_| Rejection::Circuit)?;
         let strategy = FinalSum(generators.params().empty_msm());
-        let sum = verify_proof(generators.params(), key, strategy, &[&instance.columns()], &mut transcript)
-            .map_err(|_| Rejection::Circuit)?;
+        let sum = verify_proof(
+            generators.params(),
+            key,
+            strategy,
+            &[&instance.columns()],
+            &mut transcript,
+        )
+        .map_err(|_| Rejection::Circuit)?;
         if !bytes.is_empty() || !sum.eval() {
             return Err(Rejection::Circuit);
         }

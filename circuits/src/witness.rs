@@ -78,16 +78,24 @@ impl Witness {
             let unused = layout.last_row() - self.low[column].len();
             counts[0] += 2 * unused as u32;
         }
-        counts.chunks(layout.last_row()).map(<[u32]>::to_vec).collect()
+        counts
+            .chunks(layout.last_row())
+            .map(<[u32]>::to_vec)
+            .collect()
     }
 
     /// All columns, in the order of their commitments.
     pub(crate) fn columns(&self) -> Vec<&[u32]> {
-        [&self.positive, &self.negative, &self.low, &self.multiplicity]
-            .into_iter()
-            .flatten()
-            .map(Vec::as_slice)
-            .collect()
+        [
+            &self.positive,
+            &self.negative,
+            &self.low,
+            &self.multiplicity,
+        ]
+        .into_iter()
+        .flatten()
+        .map(Vec::as_slice)
+        .collect()
     }
 }
 

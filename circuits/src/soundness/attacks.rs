@@ -5,9 +5,7 @@ use agon_protocol::codec::{Decode, Encode};
 use agon_protocol::statement::{Architecture, Dataset};
 use ff::Field;
 
-use super::scene::{
-    CLASSES, Cheat, INPUTS, MAX_INPUT, Numbers, SAMPLES, SHIFT, Scene, encoding,
-};
+use super::scene::{CLASSES, Cheat, INPUTS, MAX_INPUT, Numbers, SAMPLES, SHIFT, Scene, encoding};
 use crate::circuit::AdviceIndex;
 use crate::columns;
 use crate::commitment::CommittedModel;
@@ -20,7 +18,8 @@ use crate::witness::Witness;
 
 /// A model that is zero but for an identity from the last hidden layer's first neurons to the classes.
 fn pass_through(hidden: &[u32]) -> IntegerModel {
-    let architecture = Architecture::new(INPUTS as u32, hidden.to_vec(), CLASSES as u32, SHIFT).unwrap();
+    let architecture =
+        Architecture::new(INPUTS as u32, hidden.to_vec(), CLASSES as u32, SHIFT).unwrap();
     let mut layers: Vec<IntegerLayer> = architecture
         .layers()
         .into_iter()
@@ -55,7 +54,11 @@ fn clairvoyant(scene: &Scene, model: &IntegerModel) -> Witness {
         };
         set(layout.maximum_row(), 40);
         for class in 0..CLASSES {
-            let raised = if class == label { 40 } else { u32::from(class < label) };
+            let raised = if class == label {
+                40
+            } else {
+                u32::from(class < label)
+            };
             set(layout.gap_row(class), 40 - raised);
         }
         witness.negative[column][first + layout.gap_row(label)] = 1;
@@ -71,8 +74,12 @@ fn a01_rejects_a_self_loop() {
     for hidden in [&[5][..], &[5, 6]] {
         let model = pass_through(hidden);
         let mut numbers = Numbers(77);
-        let inputs = (0..SAMPLES * INPUTS).map(|_| numbers.below(16) as u16).collect();
-        let labels = (0..SAMPLES).map(|_| numbers.below(CLASSES as u64) as u16).collect();
+        let inputs = (0..SAMPLES * INPUTS)
+            .map(|_| numbers.below(16) as u16)
+            .collect();
+        let labels = (0..SAMPLES)
+            .map(|_| numbers.below(CLASSES as u64) as u16)
+            .collect();
         let data = Dataset::new(INPUTS, CLASSES, inputs, labels).unwrap();
         let mut scene = Scene::with(model.clone(), data);
         let layout = scene.layout.clone();
@@ -114,8 +121,16 @@ fn a01_rejects_a_self_loop() {
             let submission = scene.prove_with(&witness, &cheat).unwrap();
             assert_eq!(submission.correct(), SAMPLES);
             let verdict = scene.verify(&submission);
-            let expected = if placement == 0 { Rejection::Circuit } else { Rejection::Link };
-            assert_eq!(verdict, Err(expected), "hidden {hidden:?}, placement {placement}");
+            let expected = if placement == 0 {
+                Rejection::Circuit
+            } else {
+                Rejection::Link
+            };
+            assert_eq!(
+                verdict,
+                Err(expected),
+                "hidden {hidden:?}, placement {placement}"
+            );
         }
     }
 }
@@ -146,7 +161,9 @@ fn a03_rejects_multiplicities_chosen_after_the_challenge() {
         cells[index.low][row] = outside;
         cells[index.helpers][row] += gained;
         cells[index.multiplicity][0] += gained * lookup;
-        cells[index.running_sum][1..=row].iter_mut().for_each(|cell| *cell -= gained);
+        cells[index.running_sum][1..=row]
+            .iter_mut()
+            .for_each(|cell| *cell -= gained);
     });
     let submission = scene.prove_with(&scene.witness(), &cheat).unwrap();
     assert!(scene.verify(&submission).is_err());
@@ -157,7 +174,11 @@ fn a03_rejects_multiplicities_chosen_after_the_challenge() {
 fn a04_rejects_mass_on_dead_rows() {
     let scene = Scene::new(&[5]);
     let index = AdviceIndex::of(&scene.layout);
-    let dead = [scene.layout.link_rows(), scene.layout.link_rows() + 3, scene.layout.last_row()];
+    let dead = [
+        scene.layout.link_rows(),
+        scene.layout.link_rows() + 3,
+        scene.layout.last_row(),
+    ];
     for row in dead {
         for layer in 0..2 {
             let cheat = Cheat::editing(|cells, _, _| {
@@ -229,7 +250,9 @@ fn a07_rejects_equal_identity_and_exchanged_commitments() {
     for (number, edit) in edits.into_iter().enumerate() {
         let mut scene = Scene::new(&[5]);
         scene.committed.edit_points(edit);
-        let verdict = scene.prove_with(&scene.witness(), &Cheat::claiming(0)).map(|s| scene.verify(&s));
+        let verdict = scene
+            .prove_with(&scene.witness(), &Cheat::claiming(0))
+            .map(|s| scene.verify(&s));
         match number {
             2 => assert_eq!(verdict.unwrap(), Err(Rejection::Link)),
             _ => assert!(matches!(verdict.unwrap(), Err(Rejection::Encoding(_)))),
@@ -241,22 +264,33 @@ fn a07_rejects_equal_identity_and_exchanged_commitments() {
 #[test]
 fn a08_rejects_malformed_statements() {
     let scene = Scene::new(&[5]);
-    let cheat = Cheat { trailing: vec![9; 1_000], ..Cheat::claiming(0) };
+    let cheat = Cheat {
+        trailing: vec![9; 1_000],
+        ..Cheat::claiming(0)
+    };
     let submission = scene.prove_with(&scene.witness(), &cheat).unwrap();
     assert_eq!(scene.verify(&submission), Err(Rejection::Circuit));
     let mut short = Scene::new(&[5]);
     let honest = short.prove();
-    short.committed.edit_points(|points| points.truncate(points.len() - 1));
+    short
+        .committed
+        .edit_points(|points| points.truncate(points.len() - 1));
     let mut missing = honest.clone();
     missing.commitment = short.committed.commitment().clone();
-    assert!(matches!(scene.verify(&missing), Err(Rejection::Encoding(_))));
+    assert!(matches!(
+        scene.verify(&missing),
+        Err(Rejection::Encoding(_))
+    ));
     assert!(Dataset::new(12, 4, vec![0; 25], vec![0, 0]).is_err());
     let mut fewer = honest.clone();
     fewer.samples -= 1;
     assert!(matches!(scene.verify(&fewer), Err(Rejection::Data { .. })));
     let mut impossible = honest;
     impossible.correct = SAMPLES as u32 + 1;
-    assert!(matches!(scene.verify(&impossible), Err(Rejection::Score { .. })));
+    assert!(matches!(
+        scene.verify(&impossible),
+        Err(Rejection::Score { .. })
+    ));
 }
 
 /// A9: weights may be any field elements; that must not buy a score. A commitment with a huge weight and with one half on
@@ -277,8 +311,13 @@ fn a09_rejects_false_scores_of_weights_beyond_integers() {
     let huge = Scalar::from(3).pow_vartime([150]);
     let row = scene.layout.weight_row(0, 0);
     vectors[0][row] += huge;
-    scene.committed =
-        CommittedModel::forged(&scene.generators, model, SAMPLES, scene.context.competitor, &vectors);
+    scene.committed = CommittedModel::forged(
+        &scene.generators,
+        model,
+        SAMPLES,
+        scene.context.competitor,
+        &vectors,
+    );
     let index = AdviceIndex::of(&scene.layout);
     let follow = |cells: &mut Vec<Vec<Scalar>>, challenges: &crate::challenge::Challenges| {
         let coefficients = Coefficients::new(&scene.layout, challenges);
@@ -286,7 +325,10 @@ fn a09_rejects_false_scores_of_weights_beyond_integers() {
     };
     let honest = Cheat::editing(|cells, challenges, _| follow(cells, challenges));
     let submission = scene.prove_with(&scene.witness(), &honest).unwrap();
-    assert_eq!(scene.verify(&submission).unwrap().correct, scene.witness().correct);
+    assert_eq!(
+        scene.verify(&submission).unwrap().correct,
+        scene.witness().correct
+    );
     let mut cheat = Cheat::editing(|cells, challenges, _| follow(cells, challenges));
     cheat.claims_more = 1;
     let submission = scene.prove_with(&scene.witness(), &cheat).unwrap();
@@ -299,7 +341,8 @@ fn a10_no_two_proofs_share_randomness() {
     let scene = Scene::new(&[5]);
     let (one, other) = (scene.prove(), scene.prove());
     let heads = [&one, &other].map(|submission| {
-        crate::submission::Submission::column_commitments(&submission.circuit_proof, &scene.layout).unwrap()
+        crate::submission::Submission::column_commitments(&submission.circuit_proof, &scene.layout)
+            .unwrap()
     });
     assert!(heads[0].iter().all(|point| !heads[1].contains(point)));
     assert_ne!(one.link.nonce_commitment, other.link.nonce_commitment);

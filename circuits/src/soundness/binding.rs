@@ -24,7 +24,11 @@ fn proven() -> &'static Proven {
         let scene = Scene::new(&[5]);
         let submission = scene.prove();
         let bytes = submission.to_bytes();
-        Proven { scene, submission, bytes }
+        Proven {
+            scene,
+            submission,
+            bytes,
+        }
     })
 }
 
@@ -47,7 +51,8 @@ fn statement<'a>(proven: &'a Proven, columns: &'a [crate::field::Point]) -> Stat
 
 fn columns(proven: &Proven) -> Vec<crate::field::Point> {
     let layout = &proven.scene.layout;
-    let mut columns = Submission::column_commitments(&proven.submission.circuit_proof, layout).unwrap();
+    let mut columns =
+        Submission::column_commitments(&proven.submission.circuit_proof, layout).unwrap();
     columns.truncate(layout.committed_columns());
     columns
 }
@@ -56,13 +61,32 @@ fn columns(proven: &Proven) -> Vec<crate::field::Point> {
 #[test]
 fn the_fields_are_absorbed_in_this_order() {
     let columns = columns(proven());
-    let names: Vec<_> = statement(proven(), &columns).fields().iter().map(|(name, _)| *name).collect();
+    let names: Vec<_> = statement(proven(), &columns)
+        .fields()
+        .iter()
+        .map(|(name, _)| *name)
+        .collect();
     assert_eq!(
         names,
         [
-            "version", "generators", "verifying key", "architecture", "circuit rows", "samples in a row",
-            "network", "competition", "registration", "competitor", "nonce", "model", "data", "samples",
-            "features", "correct", "weight commitments", "column commitments",
+            "version",
+            "generators",
+            "verifying key",
+            "architecture",
+            "circuit rows",
+            "samples in a row",
+            "network",
+            "competition",
+            "registration",
+            "competitor",
+            "nonce",
+            "model",
+            "data",
+            "samples",
+            "features",
+            "correct",
+            "weight commitments",
+            "column commitments",
         ]
     );
 }
@@ -97,16 +121,35 @@ fn rejects_the_proof_in_any_other_context() {
     let Proven { scene, bytes, .. } = proven();
     let honest = scene.context;
     let others = [
-        Context { network: NetworkId::of(b"other"), ..honest },
-        Context { competition: CompetitionId::of(b"other"), ..honest },
-        Context { registration: RegistrationId::of(b"other"), ..honest },
-        Context { competitor: AccountId::from_raw([8; 32]), ..honest },
-        Context { nonce: honest.nonce + 1, ..honest },
+        Context {
+            network: NetworkId::of(b"other"),
+            ..honest
+        },
+        Context {
+            competition: CompetitionId::of(b"other"),
+            ..honest
+        },
+        Context {
+            registration: RegistrationId::of(b"other"),
+            ..honest
+        },
+        Context {
+            competitor: AccountId::from_raw([8; 32]),
+            ..honest
+        },
+        Context {
+            nonce: honest.nonce + 1,
+            ..honest
+        },
     ];
     for context in &others {
         // the digest binds the owner, so a replay under another key already fails there; without a registered digest, too
         for model in [None, Some(scene.committed.digest())] {
-            let expected = Expected { context, model, ..scene.expected() };
+            let expected = Expected {
+                context,
+                model,
+                ..scene.expected()
+            };
             let verdict = rejection(verifier().verify(bytes, &scene.data, &expected));
             assert!(
                 matches!(verdict, Err(Rejection::Link | Rejection::Model { .. })),
@@ -118,23 +161,48 @@ fn rejects_the_proof_in_any_other_context() {
 
 #[test]
 fn rejects_another_registered_model_score_or_size() {
-    let Proven { scene, submission, bytes } = proven();
-    let verify = |expected: Expected<'_>| rejection(verifier().verify(bytes, &scene.data, &expected));
+    let Proven {
+        scene,
+        submission,
+        bytes,
+    } = proven();
+    let verify =
+        |expected: Expected<'_>| rejection(verifier().verify(bytes, &scene.data, &expected));
     let correct = submission.correct();
-    assert!(verify(Expected { correct: Some(correct), ..scene.expected() }).is_ok());
-    let other = Expected { correct: Some(correct - 1), ..scene.expected() };
+    assert!(
+        verify(Expected {
+            correct: Some(correct),
+            ..scene.expected()
+        })
+        .is_ok()
+    );
+    let other = Expected {
+        correct: Some(correct - 1),
+        ..scene.expected()
+    };
     assert!(matches!(verify(other), Err(Rejection::Claim { .. })));
-    let other = Expected { model: Some(ModelDigest::of(b"other")), ..scene.expected() };
+    let other = Expected {
+        model: Some(ModelDigest::of(b"other")),
+        ..scene.expected()
+    };
     assert!(matches!(verify(other), Err(Rejection::Model { .. })));
     let parameters = scene.layout.architecture().parameters();
-    let limit = |max_parameters| Expected { max_parameters, ..scene.expected() };
+    let limit = |max_parameters| Expected {
+        max_parameters,
+        ..scene.expected()
+    };
     assert!(verify(limit(parameters)).is_ok());
-    assert!(matches!(verify(limit(parameters - 1)), Err(Rejection::Parameters { .. })));
+    assert!(matches!(
+        verify(limit(parameters - 1)),
+        Err(Rejection::Parameters { .. })
+    ));
 }
 
 /// The same data with one thing changed.
 fn altered(data: &Dataset, change: impl Fn(&mut Vec<u16>, &mut Vec<u16>)) -> Dataset {
-    let mut inputs: Vec<u16> = (0..data.samples()).flat_map(|i| data.input(i).to_vec()).collect();
+    let mut inputs: Vec<u16> = (0..data.samples())
+        .flat_map(|i| data.input(i).to_vec())
+        .collect();
     let mut labels: Vec<u16> = (0..data.samples()).map(|i| data.label(i) as u16).collect();
     change(&mut inputs, &mut labels);
     Dataset::new(inputs.len() / labels.len(), data.classes(), inputs, labels).unwrap()
@@ -163,7 +231,10 @@ fn rejects_other_samples_and_other_labels() {
     for data in &changed {
         assert_ne!(data.digest(), scene.data.digest());
         let verdict = rejection(verifier().verify(bytes, data, &scene.expected()));
-        assert!(matches!(verdict, Err(Rejection::Link | Rejection::Data { .. })), "{verdict:?}");
+        assert!(
+            matches!(verdict, Err(Rejection::Link | Rejection::Data { .. })),
+            "{verdict:?}"
+        );
     }
 }
 
@@ -187,17 +258,30 @@ fn rejects_a_proof_with_any_byte_changed() {
 fn rejects_truncated_extended_and_foreign_bytes() {
     let Proven { scene, bytes, .. } = proven();
     for length in (0..bytes.len()).step_by(41) {
-        assert!(matches!(scene.verify_bytes(&bytes[..length]), Err(Rejection::Encoding(_))));
+        assert!(matches!(
+            scene.verify_bytes(&bytes[..length]),
+            Err(Rejection::Encoding(_))
+        ));
     }
     let mut longer = bytes.clone();
     longer.push(0);
-    assert!(matches!(scene.verify_bytes(&longer), Err(Rejection::Encoding(_))));
-    assert!(matches!(scene.verify_bytes(b"not a proof"), Err(Rejection::Encoding(_))));
+    assert!(matches!(
+        scene.verify_bytes(&longer),
+        Err(Rejection::Encoding(_))
+    ));
+    assert!(matches!(
+        scene.verify_bytes(b"not a proof"),
+        Err(Rejection::Encoding(_))
+    ));
 }
 
 #[test]
 fn a_length_that_asks_for_much_memory_is_refused_before_it_is_allocated() {
-    let Proven { scene, bytes, submission } = proven();
+    let Proven {
+        scene,
+        bytes,
+        submission,
+    } = proven();
     let proof_length = submission.circuit_proof.len() as u32;
     let position = bytes
         .windows(4)
@@ -205,7 +289,10 @@ fn a_length_that_asks_for_much_memory_is_refused_before_it_is_allocated() {
         .unwrap();
     let mut hostile = bytes.clone();
     hostile[position..position + 4].copy_from_slice(&u32::MAX.to_le_bytes());
-    assert!(matches!(scene.verify_bytes(&hostile), Err(Rejection::Encoding(_))));
+    assert!(matches!(
+        scene.verify_bytes(&hostile),
+        Err(Rejection::Encoding(_))
+    ));
 }
 
 proptest::proptest! {

@@ -27,7 +27,10 @@ fn retouched(scene: &Scene, edit: impl Fn(&mut Witness)) -> Witness {
 #[test]
 fn rejects_one_correct_sample_too_many() {
     let scene = Scene::new(&[5]);
-    assert_eq!(refused(&scene, &scene.witness(), &Cheat::claiming(1)), Rejection::Circuit);
+    assert_eq!(
+        refused(&scene, &scene.witness(), &Cheat::claiming(1)),
+        Rejection::Circuit
+    );
 }
 
 #[test]
@@ -37,10 +40,15 @@ fn rejects_a_count_repaired_at_its_end() {
     let last = scene.layout.last_row();
     for from in [last, last - 1, 0, 1] {
         let mut cheat = Cheat::editing(|cells, _, _| {
-            cells[index.count][from..=last].iter_mut().for_each(|cell| *cell += Scalar::ONE);
+            cells[index.count][from..=last]
+                .iter_mut()
+                .for_each(|cell| *cell += Scalar::ONE);
         });
         cheat.claims_more = 1;
-        assert_eq!(refused(&scene, &scene.witness(), &cheat), Rejection::Circuit);
+        assert_eq!(
+            refused(&scene, &scene.witness(), &cheat),
+            Rejection::Circuit
+        );
     }
 }
 
@@ -58,7 +66,10 @@ fn rejects_a_claim_on_a_wrongly_classified_sample() {
             }
             witness.correct += 1;
         });
-        assert_eq!(refused(&scene, &witness, &Cheat::claiming(0)), Rejection::Circuit);
+        assert_eq!(
+            refused(&scene, &witness, &Cheat::claiming(0)),
+            Rejection::Circuit
+        );
     }
 }
 
@@ -68,7 +79,10 @@ fn rejects_a_maximum_moved_with_its_gaps() {
     let witness = retouched(&scene, |witness| {
         witness.low[0][scene.layout.maximum_row()] ^= 1;
     });
-    assert_eq!(refused(&scene, &witness, &Cheat::claiming(0)), Rejection::Circuit);
+    assert_eq!(
+        refused(&scene, &witness, &Cheat::claiming(0)),
+        Rejection::Circuit
+    );
 }
 
 #[test]
@@ -87,18 +101,32 @@ fn a_claim_on_padding_or_off_the_label_never_counts() {
         witness.negative[column][row] = 1;
     });
     let uncounted = scene.prove_with(&witness, &Honest).unwrap();
-    assert_eq!(scene.verify(&uncounted).unwrap().correct, scene.witness().correct);
-    assert_eq!(refused(&scene, &witness, &Cheat::claiming(1)), Rejection::Circuit);
+    assert_eq!(
+        scene.verify(&uncounted).unwrap().correct,
+        scene.witness().correct
+    );
+    assert_eq!(
+        refused(&scene, &witness, &Cheat::claiming(1)),
+        Rejection::Circuit
+    );
 }
 
 #[test]
 fn rejects_a_changed_activation() {
     let scene = Scene::new(&[5]);
-    let positive = (0..5).find(|row| scene.witness().positive[0][*row] > 0).unwrap();
+    let positive = (0..5)
+        .find(|row| scene.witness().positive[0][*row] > 0)
+        .unwrap();
     let witness = retouched(&scene, |witness| witness.positive[0][positive] += 1);
-    assert_eq!(refused(&scene, &witness, &Cheat::claiming(0)), Rejection::Circuit);
+    assert_eq!(
+        refused(&scene, &witness, &Cheat::claiming(0)),
+        Rejection::Circuit
+    );
     let witness = retouched(&scene, |witness| witness.low[0][1] ^= 1);
-    assert_eq!(refused(&scene, &witness, &Cheat::claiming(0)), Rejection::Circuit);
+    assert_eq!(
+        refused(&scene, &witness, &Cheat::claiming(0)),
+        Rejection::Circuit
+    );
     let witness = retouched(&scene, |witness| {
         let (positive, negative) = (witness.positive[0][2], witness.negative[0][2]);
         witness.positive[0][2] = negative;
@@ -113,7 +141,9 @@ fn rejects_a_changed_activation() {
 fn rejects_limbs_that_carry() {
     // Y = h·2^s + l = (h - 1)·2^s + (l + 2^s): the same sum, but the low part leaves its range
     let scene = Scene::new(&[5]);
-    let row = (0..5).find(|row| scene.witness().positive[0][*row] > 0).unwrap();
+    let row = (0..5)
+        .find(|row| scene.witness().positive[0][*row] > 0)
+        .unwrap();
     let mut witness = scene.witness();
     witness.positive[0][row] -= 1;
     witness.low[0][row] += 1 << scene.layout.shift();
@@ -121,7 +151,10 @@ fn rejects_limbs_that_carry() {
         if recount {
             witness.multiplicity = witness.multiplicities(&scene.layout);
         }
-        assert_eq!(refused(&scene, &witness, &Cheat::claiming(0)), Rejection::Circuit);
+        assert_eq!(
+            refused(&scene, &witness, &Cheat::claiming(0)),
+            Rejection::Circuit
+        );
     }
 }
 
@@ -145,7 +178,10 @@ fn rejects_lying_multiplicities() {
     let scene = Scene::new(&[5]);
     let mut witness = scene.witness();
     witness.multiplicity[0][0] += 1;
-    assert_eq!(refused(&scene, &witness, &Cheat::claiming(0)), Rejection::Circuit);
+    assert_eq!(
+        refused(&scene, &witness, &Cheat::claiming(0)),
+        Rejection::Circuit
+    );
 }
 
 /// Another model's weights in the circuit than those committed.
@@ -156,7 +192,8 @@ fn rejects_weights_other_than_the_committed() {
         let model = honest.committed.model();
         let mut layers: Vec<IntegerLayer> = model.layers().to_vec();
         layers[layer].weights[0] += if layers[layer].weights[0] > 0 { -1 } else { 1 };
-        let encoding = super::scene::encoding(model.architecture().inputs(), super::scene::MAX_INPUT);
+        let encoding =
+            super::scene::encoding(model.architecture().inputs(), super::scene::MAX_INPUT);
         let other = IntegerModel::new(model.architecture().clone(), layers, &encoding).unwrap();
         // the circuit's part is honest about `other`, the commitment is to `model`
         let vectors = honest.weight_vectors();
@@ -169,7 +206,9 @@ fn rejects_weights_other_than_the_committed() {
             scene.context.competitor,
             &vectors,
         );
-        let submission = scene.prove_with(&scene.witness(), &Cheat::claiming(0)).unwrap();
+        let submission = scene
+            .prove_with(&scene.witness(), &Cheat::claiming(0))
+            .unwrap();
         assert_eq!(scene.verify(&submission), Err(Rejection::Link));
     }
 }
@@ -187,17 +226,29 @@ fn rejects_sums_that_are_not_those_of_the_cells() {
             cells[index.sums + part][other] -= ratio;
             rebalance(&scene, &index, cells, instance);
         });
-        assert_eq!(refused(&scene, &scene.witness(), &cheat), Rejection::Link, "part {part}");
+        assert_eq!(
+            refused(&scene, &scene.witness(), &cheat),
+            Rejection::Link,
+            "part {part}"
+        );
     }
 }
 
 /// Recomputes the accumulators from the columns before them.
-fn rebalance(scene: &Scene, index: &AdviceIndex, cells: &mut [Vec<Scalar>], instance: &crate::public::Instance) {
+fn rebalance(
+    scene: &Scene,
+    index: &AdviceIndex,
+    cells: &mut [Vec<Scalar>],
+    instance: &crate::public::Instance,
+) {
     let layout = &scene.layout;
     let height = layout.block_height();
     let sums = [0, 1, 2].map(|part| cells[index.sums + part].clone());
-    let mut activation_sum: Vec<Scalar> =
-        sums[0].iter().zip(&instance.row_weights).map(|(sum, weight)| *sum * weight).collect();
+    let mut activation_sum: Vec<Scalar> = sums[0]
+        .iter()
+        .zip(&instance.row_weights)
+        .map(|(sum, weight)| *sum * weight)
+        .collect();
     for row in (0..activation_sum.len() - height).rev() {
         let below = activation_sum[row + height];
         activation_sum[row] += below;

@@ -48,7 +48,10 @@ fn padding_samples_exist_and_never_count() {
     assert!(scene.layout.blocks() * scene.layout.width() > scene.layout.samples());
     assert!(scene.layout.width() > 1);
     let submission = scene.prove();
-    assert_eq!(submission.correct(), scene.committed.model().correct(&scene.data));
+    assert_eq!(
+        submission.correct(),
+        scene.committed.model().correct(&scene.data)
+    );
     scene.verify(&submission).unwrap();
 }
 
@@ -57,7 +60,10 @@ fn ties_go_to_the_first_class() {
     use crate::model::integer::{IntegerLayer, IntegerModel};
     use agon_protocol::statement::Dataset;
     let architecture = Architecture::new(1, vec![], 3, 6).unwrap();
-    let layer = IntegerLayer { weights: vec![1, 1, 0], biases: vec![0; 3] };
+    let layer = IntegerLayer {
+        weights: vec![1, 1, 0],
+        biases: vec![0; 3],
+    };
     let model =
         IntegerModel::new(architecture, vec![layer], &super::scene::encoding(1, 3)).unwrap();
     // input 0: all logits equal; input 2: the first two are
@@ -84,7 +90,10 @@ fn a_submission_reads_back_as_written() {
     let submission = scene.prove();
     let bytes = submission.to_bytes();
     assert_eq!(Submission::from_bytes(&bytes).unwrap(), submission);
-    assert_eq!(submission.proof_bytes() + submission.commitment_bytes(), bytes.len());
+    assert_eq!(
+        submission.proof_bytes() + submission.commitment_bytes(),
+        bytes.len()
+    );
 }
 
 proptest! {

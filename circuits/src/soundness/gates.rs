@@ -24,24 +24,47 @@ impl Bench {
         let challenges = Challenges::new(&[9; 64]);
         let coefficients = Coefficients::new(&scene.layout, &challenges);
         let witness = scene.witness();
-        let instance =
-            Instance::new(&scene.layout, &challenges, &coefficients, &scene.data, witness.correct);
+        let instance = Instance::new(
+            &scene.layout,
+            &challenges,
+            &coefficients,
+            &scene.data,
+            witness.correct,
+        );
         let model = scene.committed.model();
-        let mut cells =
-            columns::all(&scene.layout, &challenges, &coefficients, &instance, model, &witness);
+        let mut cells = columns::all(
+            &scene.layout,
+            &challenges,
+            &coefficients,
+            &instance,
+            model,
+            &witness,
+        );
         for column in &mut cells {
             column.resize(scene.layout.usable_rows(), Scalar::ZERO);
         }
-        Self { index: AdviceIndex::of(&scene.layout), scene, cells, instance }
+        Self {
+            index: AdviceIndex::of(&scene.layout),
+            scene,
+            cells,
+            instance,
+        }
     }
 
     /// Names of the constraints that fail.
     fn failures(&self) -> Vec<String> {
         let layout = &self.scene.layout;
-        let instance = self.instance.columns().into_iter().map(<[Scalar]>::to_vec).collect();
+        let instance = self
+            .instance
+            .columns()
+            .into_iter()
+            .map(<[Scalar]>::to_vec)
+            .collect();
         let verdict = with_layout(layout, || {
             let circuit = ScoreCircuit::new(layout, &self.cells);
-            MockProver::run(layout.k(), &circuit, instance).unwrap().verify()
+            MockProver::run(layout.k(), &circuit, instance)
+                .unwrap()
+                .verify()
         });
         let failures = verdict.err().unwrap_or_default();
         failures.iter().map(|failure| failure.to_string()).collect()
@@ -66,7 +89,10 @@ fn objects(constraint: &str, tamper: impl Fn(&mut Bench)) {
         tamper(&mut bench);
         let failures = bench.failures();
         let named = format!("('{constraint}')");
-        assert!(failures.iter().any(|text| text.contains(&named)), "{constraint}: {failures:?}");
+        assert!(
+            failures.iter().any(|text| text.contains(&named)),
+            "{constraint}: {failures:?}"
+        );
     }
 }
 
@@ -120,7 +146,9 @@ fn a_claim_on_a_gap_with_high_part() {
 }
 
 fn accumulator(constraints: [&'static str; 3], column: fn(&AdviceIndex) -> usize) {
-    objects(constraints[0], |bench| bench.add(column(&bench.index), 3, 1));
+    objects(constraints[0], |bench| {
+        bench.add(column(&bench.index), 3, 1)
+    });
     objects(constraints[1], |bench| {
         let last = bench.scene.layout.last_row();
         (0..=last).for_each(|row| bench.add(column(&bench.index), row, 1));
@@ -138,7 +166,9 @@ fn a_count_that_jumps_or_starts_or_ends_elsewhere() {
 
 #[test]
 fn a_balance_that_jumps_or_starts_or_ends_elsewhere() {
-    accumulator(["balance", "balance start", "balance end"], |index| index.balance);
+    accumulator(["balance", "balance start", "balance end"], |index| {
+        index.balance
+    });
 }
 
 #[test]
@@ -167,7 +197,9 @@ fn weights_outside_their_layer() {
 
 #[test]
 fn an_activation_sum_that_lies() {
-    objects("activation sum", |bench| bench.add(bench.index.activation_sum, 1, 1));
+    objects("activation sum", |bench| {
+        bench.add(bench.index.activation_sum, 1, 1)
+    });
     // the last block has nothing below it
     objects("activation sum", |bench| {
         let layout = &bench.scene.layout;
@@ -185,18 +217,30 @@ fn a_helper_that_lies() {
 
 #[test]
 fn a_multiplicity_that_lies() {
-    objects("running sum", |bench| bench.add(bench.index.multiplicity, 0, 1));
+    objects("running sum", |bench| {
+        bench.add(bench.index.multiplicity, 0, 1)
+    });
 }
 
 #[test]
 fn cells_that_no_lookup_covers_do_not_exist() {
     // Every committed cell, on every active row, is in some lookup: changing it alone is noticed.
     let mut bench = Bench::new(&[5]);
-    let rows = [0, bench.scene.layout.maximum_row(), bench.scene.layout.last_row() - 1];
+    let rows = [
+        0,
+        bench.scene.layout.maximum_row(),
+        bench.scene.layout.last_row() - 1,
+    ];
     for column in 0..3 * bench.scene.layout.width() {
         for row in rows {
             bench.add(column, row, 1);
-            assert!(bench.failures().iter().any(|text| text.contains("('lookup')")), "{column} {row}");
+            assert!(
+                bench
+                    .failures()
+                    .iter()
+                    .any(|text| text.contains("('lookup')")),
+                "{column} {row}"
+            );
             bench.cells[column][row] -= Scalar::ONE;
         }
     }
@@ -207,8 +251,18 @@ fn a_wrong_public_score_or_label_is_noticed() {
     let mut bench = Bench::new(&[5]);
     let last = bench.scene.layout.last_row();
     bench.instance.row_weights[last] += Scalar::ONE;
-    assert!(bench.failures().iter().any(|text| text.contains("('count end')")));
+    assert!(
+        bench
+            .failures()
+            .iter()
+            .any(|text| text.contains("('count end')"))
+    );
     bench.instance.row_weights[last] -= Scalar::ONE;
     bench.instance.targets[last] += Scalar::ONE;
-    assert!(bench.failures().iter().any(|text| text.contains("('balance end')")));
+    assert!(
+        bench
+            .failures()
+            .iter()
+            .any(|text| text.contains("('balance end')"))
+    );
 }

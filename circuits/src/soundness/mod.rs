@@ -6,4 +6,5 @@ mod binding;
 mod cheats;
 mod completeness;
 mod gates;
+mod pins;
 mod scene;

@@ -48,7 +48,10 @@ pub(super) fn folder() -> PathBuf {
 
 pub(super) fn generators(k: u32) -> Generators {
     static CACHE: OnceLock<GeneratorCache> = OnceLock::new();
-    CACHE.get_or_init(|| GeneratorCache::new(folder())).get(k).unwrap()
+    CACHE
+        .get_or_init(|| GeneratorCache::new(folder()))
+        .get(k)
+        .unwrap()
 }
 
 pub(super) fn verifier() -> &'static Verifier {
@@ -67,8 +70,14 @@ pub(super) fn context() -> Context {
 }
 
 pub(super) fn encoding(inputs: usize, max: u16) -> InputEncoding {
-    let feature = FeatureEncoding { exponent: 0, offset: 0, max };
-    InputEncoding { features: vec![feature; inputs] }
+    let feature = FeatureEncoding {
+        exponent: 0,
+        offset: 0,
+        max,
+    };
+    InputEncoding {
+        features: vec![feature; inputs],
+    }
 }
 
 /// A model whose weights are as large as its bounds allow.
@@ -81,18 +90,35 @@ pub(super) fn random_model(architecture: &Architecture, max_input: u16, seed: u6
         let room = (1i64 << (2 * shift - 1)) / 2;
         let weight = (room / (inputs as i64 * largest.max(1))).max(1) as u64;
         layers.push(IntegerLayer {
-            weights: (0..inputs * outputs).map(|_| numbers.around_zero(weight) as i32).collect(),
-            biases: (0..outputs).map(|_| numbers.around_zero(room as u64 / 4)).collect(),
+            weights: (0..inputs * outputs)
+                .map(|_| numbers.around_zero(weight) as i32)
+                .collect(),
+            biases: (0..outputs)
+                .map(|_| numbers.around_zero(room as u64 / 4))
+                .collect(),
         });
         largest = (1 << shift) / 2;
     }
-    IntegerModel::new(architecture.clone(), layers, &encoding(architecture.inputs(), max_input)).unwrap()
+    IntegerModel::new(
+        architecture.clone(),
+        layers,
+        &encoding(architecture.inputs(), max_input),
+    )
+    .unwrap()
 }
 
 /// Random inputs; four of five labels are the model's own predictions.
-pub(super) fn random_data(model: &IntegerModel, max_input: u16, samples: usize, seed: u64) -> Dataset {
+pub(super) fn random_data(
+    model: &IntegerModel,
+    max_input: u16,
+    samples: usize,
+    seed: u64,
+) -> Dataset {
     let mut numbers = Numbers(seed);
-    let (width, classes) = (model.architecture().inputs(), model.architecture().classes());
+    let (width, classes) = (
+        model.architecture().inputs(),
+        model.architecture().classes(),
+    );
     let inputs: Vec<u16> = (0..samples * width)
         .map(|_| numbers.below(u64::from(max_input) + 1) as u16)
         .collect();
@@ -114,7 +140,8 @@ pub(super) struct Scene {
 
 impl Scene {
     pub(super) fn new(hidden: &[u32]) -> Self {
-        let architecture = Architecture::new(INPUTS as u32, hidden.to_vec(), CLASSES as u32, SHIFT).unwrap();
+        let architecture =
+            Architecture::new(INPUTS as u32, hidden.to_vec(), CLASSES as u32, SHIFT).unwrap();
         let model = random_model(&architecture, MAX_INPUT, 1);
         let data = random_data(&model, MAX_INPUT, SAMPLES, 2);
         Self::with(model, data)
@@ -126,16 +153,39 @@ impl Scene {
         let context = context();
         let committed =
             CommittedModel::new(&generators, model, data.samples(), context.competitor).unwrap();
-        Self { layout, generators, committed, data, context }
+        Self {
+            layout,
+            generators,
+            committed,
+            data,
+            context,
+        }
     }
 
     pub(super) fn witness(&self) -> Witness {
         Witness::new(&self.layout, self.committed.model(), &self.data)
     }
 
-    pub(super) fn prove_with(&self, witness: &Witness, strategy: &dyn Strategy) -> Result<Submission, ProveError> {
-        let Self { layout, generators, committed, data, context } = self;
-        Attempt { generators, committed, data, context, layout }.run(witness, strategy, &|_: Stage| {})
+    pub(super) fn prove_with(
+        &self,
+        witness: &Witness,
+        strategy: &dyn Strategy,
+    ) -> Result<Submission, ProveError> {
+        let Self {
+            layout,
+            generators,
+            committed,
+            data,
+            context,
+        } = self;
+        Attempt {
+            generators,
+            committed,
+            data,
+            context,
+            layout,
+        }
+        .run(witness, strategy, &|_: Stage| {})
     }
 
     pub(super) fn prove(&self) -> Submission {
@@ -163,7 +213,9 @@ impl Scene {
     pub(super) fn weight_vectors(&self) -> Vec<Vec<Scalar>> {
         let model = self.committed.model();
         let mut vectors = Vec::new();
-        for (layer, (inputs, outputs)) in self.layout.architecture().layers().into_iter().enumerate() {
+        for (layer, (inputs, outputs)) in
+            self.layout.architecture().layers().into_iter().enumerate()
+        {
             let content = &model.layers()[layer];
             for output in 0..outputs {
                 let mut vector = vec![Scalar::from(0); self.layout.usable_rows()];
@@ -199,11 +251,20 @@ pub(super) struct Cheat<'a> {
 
 impl<'a> Cheat<'a> {
     pub(super) fn claiming(more: usize) -> Self {
-        Self { claims_more: more, edit: Box::new(|_, _, _| {}), trailing: Vec::new() }
+        Self {
+            claims_more: more,
+            edit: Box::new(|_, _, _| {}),
+            trailing: Vec::new(),
+        }
     }
 
-    pub(super) fn editing(edit: impl Fn(&mut Vec<Vec<Scalar>>, &Challenges, &Instance) + Sync + 'a) -> Self {
-        Self { edit: Box::new(edit), ..Self::claiming(0) }
+    pub(super) fn editing(
+        edit: impl Fn(&mut Vec<Vec<Scalar>>, &Challenges, &Instance) + Sync + 'a,
+    ) -> Self {
+        Self {
+            edit: Box::new(edit),
+            ..Self::claiming(0)
+        }
     }
 }
 

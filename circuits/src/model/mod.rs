@@ -1,0 +1,16 @@
+//! Models: from an ONNX file to the integer classifier that is committed, proven and scored.
+//!
+//! [`import`] reads a file into affine layers ([`FloatModel`]), [`quantise`] turns those into an [`IntegerModel`], and
+//! [`check`] compares the two on data. tract is used in here and nowhere else.
+
+mod check;
+mod float;
+pub mod integer;
+mod onnx;
+mod quantise;
+
+pub use check::{CheckError, Report, check, check_task};
+pub use float::{FloatLayer, FloatModel};
+pub use integer::{BoundsError, InputError, IntegerLayer, IntegerModel, Trace};
+pub use onnx::{ImportError, MAX_MODEL_BYTES, ReferenceError, ReferenceModel, Unsupported, import};
+pub use quantise::{DEFAULT_SHIFT, QuantiseError, quantise, quantise_with_shift};

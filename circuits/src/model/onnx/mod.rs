@@ -1,0 +1,175 @@
+//! ONNX import: from the bytes of a file to affine layers with ReLU between them.
+//!
+//! 1. [`graph`] decodes and bounds the file, chooses the scores that decide the class (before labels, probabilities and other
+//!    tails that keep the largest score largest) and drops everything that does not lead there.
+//! 2. [`rewrite`] turns scikit-learn's operators into standard ones.
+//! 3. [`operators`] lists every operator that is not supported, all at once.
+//! 4. tract infers shapes and folds constants; [`walk`] follows the typed graph with [`form`], linear forms of the last ReLU.
+//!
+//! Nothing here panics on hostile bytes: what tract is given was validated first, and a panic inside it is caught as a
+//! last resort. Files with external data are refused, since only the given bytes are read.
+
+mod form;
+mod graph;
+mod operators;
+mod reference;
+mod rewrite;
+mod walk;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use serde::Serialize;
+use thiserror::Error;
+use tract_onnx::prelude::{Framework, InferenceModelExt, TypedModel};
+
+use super::float::FloatModel;
+pub use reference::{ReferenceError, ReferenceModel};
+
+/// Largest file that is read.
+pub const MAX_MODEL_BYTES: usize = 1 << 30;
+/// Most weights of an imported model.
+const MAX_PARAMETERS: u64 = 1 << 27;
+
+/// An operator that the importer has no rule for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unsupported {
+    /// The ONNX operator, with its domain when that is not the standard one.
+    pub operator: String,
+    /// The node's name, or its output's when it has none.
+    pub node: String,
+    /// What to do.
+    pub hint: String,
+}
+
+impl std::fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} (node {:?}): {}", self.operator, self.node, self.hint)
+    }
+}
+
+/// Why a file is not a classifier that can be proven.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ImportError {
+    /// Too large.
+    #[error("the model has {found} {what}, the limit is {limit}; use a smaller model")]
+    TooLarge {
+        /// What is counted.
+        what: &'static str,
+        /// The count.
+        found: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// Not ONNX, or damaged.
+    #[error("this is not a valid ONNX model: {reason}; export it again")]
+    Invalid {
+        /// What is wrong.
+        reason: String,
+    },
+    /// Weights in another file.
+    #[error(
+        "the weights of {tensor:?} are in an external file ({file:?}); save everything in one file: \
+         torch.onnx.export(…, external_data=False), or onnx.save(onnx.load(path), path)"
+    )]
+    ExternalData {
+        /// The tensor.
+        tensor: String,
+        /// The file it names.
+        file: String,
+    },
+    /// The input is not one batch of feature rows.
+    #[error("the model's input does not fit: {reason}")]
+    Input {
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// Operators without a rule, all of them.
+    #[error("{} operators are not supported: {}", .0.len(), list(.0))]
+    Unsupported(Vec<Unsupported>),
+    /// The output is not one score a class.
+    #[error("the model is not a classifier: {reason}")]
+    NotClassifier {
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// tract refuses the graph.
+    #[error(
+        "the graph cannot be analysed: {reason}; simplify it (python -m onnxsim in.onnx out.onnx) or export it again"
+    )]
+    Analysis {
+        /// tract's words, shortened.
+        reason: String,
+    },
+}
+
+fn list(unsupported: &[Unsupported]) -> String {
+    let lines: Vec<String> = unsupported.iter().map(ToString::to_string).collect();
+    lines.join("; ")
+}
+
+impl ImportError {
+    pub(super) fn invalid(reason: impl ToString) -> Self {
+        Self::Invalid {
+            reason: shortened(reason),
+        }
+    }
+
+    pub(super) fn analysis(reason: impl ToString) -> Self {
+        Self::Analysis {
+            reason: shortened(reason),
+        }
+    }
+}
+
+fn shortened(reason: impl ToString) -> String {
+    let reason = reason.to_string().replace('\n', " ");
+    reason.chars().take(240).collect()
+}
+
+/// Reads a dense classifier from the bytes of an ONNX file.
+///
+/// # Errors
+/// Names every operator that is not supported, or says why the file is not such a classifier and what to do.
+pub fn import(bytes: &[u8]) -> Result<FloatModel, ImportError> {
+    guarded(|| Ok(Imported::new(bytes)?.model))
+}
+
+/// The model in both forms: ours, and tract's graph of the same scores.
+pub(super) struct Imported {
+    pub(super) model: FloatModel,
+    pub(super) typed: TypedModel,
+}
+
+impl Imported {
+    fn new(bytes: &[u8]) -> Result<Self, ImportError> {
+        let mut prepared = graph::prepare(bytes)?;
+        operators::check(&prepared)?;
+        rewrite::standardise(&mut prepared)?;
+        let typed = analyse(&prepared)?;
+        let model = walk::walk(&typed, &prepared)?;
+        Ok(Self { model, typed })
+    }
+}
+
+/// Shape inference and constant folding, by tract.
+fn analyse(prepared: &graph::Prepared) -> Result<TypedModel, ImportError> {
+    let parsed = tract_onnx::onnx()
+        .with_ignore_value_info(true)
+        .with_ignore_output_shapes(true)
+        .model_for_proto_model(&prepared.proto);
+    parsed
+        .and_then(|model| model.into_typed())
+        .and_then(|model| model.into_decluttered())
+        .map_err(|error| ImportError::analysis(format!("{error:#}")))
+}
+
+/// Turns a panic inside tract into an error. Our own code has none on purpose; tract asserts here and there.
+fn guarded<T>(work: impl FnOnce() -> Result<T, ImportError>) -> Result<T, ImportError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Err(ImportError::analysis(
+            text.unwrap_or_else(|| "a panic".to_owned()),
+        ))
+    })
+}

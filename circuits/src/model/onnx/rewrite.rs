@@ -1,0 +1,223 @@
+//! scikit-learn's operators in terms of standard ones.
+//!
+//! tract has no `Scaler` and its own ideas of `LinearClassifier`; both are a few standard operators, so that is what tract gets.
+
+use tract_onnx::pb::attribute_proto::AttributeType;
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::{AttributeProto, NodeProto, TensorProto};
+
+use super::ImportError;
+use super::graph::{ML, Prepared, attribute, check_class_labels, node_name};
+
+/// Replaces every operator of scikit-learn's domain, and `Dropout`, which does nothing outside training.
+pub(super) fn standardise(prepared: &mut Prepared) -> Result<(), ImportError> {
+    let double_input = prepared.graph().input.iter().any(|input| {
+        let Some(tract_onnx::pb::type_proto::Value::TensorType(tensor)) =
+            input.r#type.as_ref().and_then(|t| t.value.as_ref())
+        else {
+            return false;
+        };
+        tensor.elem_type != DataType::Float as i32
+    });
+    let mut rewritten = Rewritten {
+        double_input,
+        ..Rewritten::default()
+    };
+    let nodes = std::mem::take(&mut prepared.graph_mut().node);
+    for node in nodes {
+        match (node.domain.as_str(), node.op_type.as_str()) {
+            (ML, "Scaler") => rewritten.scaler(&node)?,
+            (ML, "LinearClassifier") => rewritten.linear_classifier(&node)?,
+            (ML, "ArrayFeatureExtractor") => rewritten.feature_extractor(node),
+            (_, "Dropout") => rewritten.push(
+                "Identity",
+                &node,
+                &node.input[..1.min(node.input.len())],
+                &node.output[..1],
+                vec![],
+            ),
+            _ => rewritten.nodes.push(node),
+        }
+    }
+    let graph = prepared.graph_mut();
+    graph.node = rewritten.nodes;
+    graph.initializer.extend(rewritten.constants);
+    Ok(())
+}
+
+#[derive(Default)]
+struct Rewritten {
+    nodes: Vec<NodeProto>,
+    constants: Vec<TensorProto>,
+    /// scikit-learn's operators take any number and give float32
+    double_input: bool,
+}
+
+impl Rewritten {
+    fn push(
+        &mut self,
+        operator: &str,
+        origin: &NodeProto,
+        input: &[String],
+        output: &[String],
+        attribute: Vec<AttributeProto>,
+    ) {
+        self.nodes.push(NodeProto {
+            name: format!("{}/{operator}{}", node_name(origin), self.nodes.len()),
+            op_type: operator.to_owned(),
+            input: input.to_vec(),
+            output: output.to_vec(),
+            attribute,
+            ..Default::default()
+        });
+    }
+
+    fn constant(&mut self, dims: &[usize], values: Vec<f32>) -> String {
+        let name = format!("agon/constant/{}", self.constants.len());
+        self.constants.push(TensorProto {
+            name: name.clone(),
+            dims: dims.iter().map(|size| *size as i64).collect(),
+            data_type: DataType::Float as i32,
+            raw_data: values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect(),
+            ..Default::default()
+        });
+        name
+    }
+
+    fn temporary(&self, origin: &NodeProto) -> String {
+        format!("agon/{}/{}", node_name(origin), self.nodes.len())
+    }
+
+    /// The node's input as float32.
+    fn float_input(&mut self, origin: &NodeProto) -> Result<String, ImportError> {
+        let input = origin
+            .input
+            .first()
+            .ok_or_else(|| wrong(origin, "has no input"))?;
+        if !self.double_input {
+            return Ok(input.clone());
+        }
+        let cast = self.temporary(origin);
+        let to = AttributeProto {
+            name: "to".to_owned(),
+            r#type: AttributeType::Int as i32,
+            i: DataType::Float as i64,
+            ..Default::default()
+        };
+        self.push("Cast", origin, &[input.clone()], &[cast.clone()], vec![to]);
+        Ok(cast)
+    }
+
+    /// `(x - offset) * scale`.
+    fn scaler(&mut self, node: &NodeProto) -> Result<(), ImportError> {
+        let (offset, scale) = (floats(node, "offset"), floats(node, "scale"));
+        if offset.is_empty() || scale.is_empty() {
+            return Err(wrong(node, "has no offset or no scale"));
+        }
+        let input = self.float_input(node)?;
+        let offset = self.constant(&[1, offset.len()], offset);
+        let scale = self.constant(&[1, scale.len()], scale);
+        let centred = self.temporary(node);
+        self.push("Sub", node, &[input, offset], &[centred.clone()], vec![]);
+        self.push("Mul", node, &[centred, scale], &node.output[..1], vec![]);
+        Ok(())
+    }
+
+    /// `x · coefficientsᵀ + intercepts`, then the activation that the node names. A single row of coefficients
+    /// scores class 1 against class 0.
+    fn linear_classifier(&mut self, node: &NodeProto) -> Result<(), ImportError> {
+        let labels = attribute(node, "classlabels_ints").map_or(&[][..], |labels| &labels.ints);
+        check_class_labels(labels)?;
+        let names = attribute(node, "classlabels_strings").map_or(0, |labels| labels.strings.len());
+        let classes = labels.len().max(names);
+        let mut coefficients = floats(node, "coefficients");
+        let mut intercepts = floats(node, "intercepts");
+        let rows = match (intercepts.len(), classes) {
+            (0, 2) if attribute(node, "multi_class").is_some_and(|flag| flag.i != 0) => 2,
+            (0, classes) => classes,
+            (rows, _) => rows,
+        };
+        let width = coefficients.len().checked_div(rows).unwrap_or(0);
+        if width == 0
+            || width * rows != coefficients.len()
+            || (rows != classes && (rows, classes) != (1, 2))
+        {
+            return Err(wrong(
+                node,
+                "has coefficients that do not match its classes",
+            ));
+        }
+        intercepts.resize(rows, 0.0);
+        if rows == 1 {
+            coefficients = coefficients
+                .iter()
+                .map(|w| -w)
+                .chain(coefficients.iter().copied())
+                .collect();
+            intercepts = vec![-intercepts[0], intercepts[0]];
+        }
+        let rows = intercepts.len();
+        let transposed =
+            (0..width * rows).map(|index| coefficients[index % rows * width + index / rows]);
+        let weights: Vec<f32> = transposed.collect();
+        let input = self.float_input(node)?;
+        let weights = self.constant(&[width, rows], weights);
+        let biases = self.constant(&[1, rows], intercepts);
+        let (products, scores) = (self.temporary(node), node.output.get(1).cloned());
+        let scores = scores.ok_or_else(|| wrong(node, "has no output for its scores"))?;
+        self.push(
+            "MatMul",
+            node,
+            &[input, weights],
+            &[products.clone()],
+            vec![],
+        );
+        let after = match attribute(node, "post_transform").map(|transform| transform.s.as_slice())
+        {
+            None | Some(b"" | b"NONE") => None,
+            Some(b"LOGISTIC") => Some("Sigmoid"),
+            Some(b"SOFTMAX") => Some("Softmax"),
+            Some(_) => {
+                return Err(wrong(
+                    node,
+                    "has a post_transform other than NONE, LOGISTIC and SOFTMAX",
+                ));
+            }
+        };
+        match after {
+            None => self.push("Add", node, &[products, biases], &[scores], vec![]),
+            Some(after) => {
+                let sums = format!("{products}/sums");
+                self.push("Add", node, &[products, biases], &[sums.clone()], vec![]);
+                self.push(after, node, &[sums], &[scores], vec![]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Columns by index.
+    fn feature_extractor(&mut self, node: NodeProto) {
+        let axis = AttributeProto {
+            name: "axis".to_owned(),
+            r#type: AttributeType::Int as i32,
+            i: 1,
+            ..Default::default()
+        };
+        self.push("Gather", &node, &node.input, &node.output, vec![axis]);
+    }
+}
+
+fn floats(node: &NodeProto, name: &str) -> Vec<f32> {
+    attribute(node, name).map_or(Vec::new(), |attribute| attribute.floats.clone())
+}
+
+fn wrong(node: &NodeProto, what: &str) -> ImportError {
+    ImportError::invalid(format!(
+        "node {:?} ({}) {what}",
+        node_name(node),
+        node.op_type
+    ))
+}

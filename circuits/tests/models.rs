@@ -1,0 +1,191 @@
+//! Every dense classifier of `fixtures/`: imported, quantised, scored; and every other model refused by name.
+
+use std::path::PathBuf;
+
+use agon_circuits::data::{DataFile, encode, fit_encoding, load};
+use agon_circuits::model::{
+    CheckError, ImportError, IntegerModel, ReferenceModel, check, import, quantise,
+};
+use agon_protocol::codec::{Decode, Encode};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Manifest {
+    supported: Vec<Supported>,
+    refused: Vec<Refused>,
+}
+
+#[derive(Deserialize)]
+struct Supported {
+    name: String,
+    data: String,
+    /// Accuracy in the framework that trained it.
+    native: f64,
+}
+
+#[derive(Deserialize)]
+struct Refused {
+    name: String,
+    operators: Vec<String>,
+}
+
+fn fixture(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("fixtures")
+        .join(path)
+}
+
+fn manifest() -> Manifest {
+    serde_json::from_slice(&std::fs::read(fixture("manifest.json")).unwrap()).unwrap()
+}
+
+fn model(name: &str) -> Vec<u8> {
+    std::fs::read(fixture(&format!("onnx/{name}.onnx"))).unwrap()
+}
+
+fn data(name: &str) -> DataFile {
+    load(&fixture(&format!("data/{name}.npz"))).unwrap()
+}
+
+#[test]
+fn every_dense_classifier_scores_in_integers_as_it_did_natively() {
+    let mut failures = Vec::new();
+    for Supported {
+        name,
+        data: task,
+        native,
+    } in manifest().supported
+    {
+        let task = data(&task);
+        let report = match check(&model(&name), &task) {
+            Ok(report) if report.supported => report,
+            other => {
+                failures.push(format!("{name}: {other:?}"));
+                continue;
+            }
+        };
+        let (float, integer) = (report.float_score.unwrap(), report.integer_score.unwrap());
+        println!(
+            "{name:32} native {native:.4} float {float:.4} integer {integer:.4} flips {} of {}",
+            report.flips.unwrap(),
+            report.samples
+        );
+        if (float - native).abs() > 1e-9 {
+            failures.push(format!("{name}: float {float}, native {native}"));
+        }
+        if (integer - native).abs() > 0.005 + 1e-9 {
+            failures.push(format!("{name}: integer {integer}, native {native}"));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn the_imported_form_predicts_what_the_file_predicts() {
+    for Supported {
+        name, data: task, ..
+    } in manifest().supported
+    {
+        let (reference, task) = (ReferenceModel::new(&model(&name)).unwrap(), data(&task));
+        let expected = reference.predictions(&task.test.features).unwrap();
+        let differing = (0..task.test.rows()).filter(|row| {
+            let features: Vec<f32> = task.test.row(*row).iter().map(|x| *x as f32).collect();
+            reference.model().predict(&features) != expected[*row]
+        });
+        // double against single precision may differ on a tie, never more
+        let differing = differing.count();
+        assert!(differing <= task.test.rows() / 500, "{name}: {differing}");
+    }
+}
+
+#[test]
+fn other_models_are_refused_with_every_operator_named() {
+    for Refused { name, operators } in manifest().refused {
+        let Err(ImportError::Unsupported(found)) = import(&model(&name)) else {
+            panic!(
+                "{name} is not refused for its operators: {:?}",
+                import(&model(&name))
+            );
+        };
+        for operator in operators {
+            let entry = found
+                .iter()
+                .find(|entry| entry.operator.ends_with(&operator));
+            let entry =
+                entry.unwrap_or_else(|| panic!("{name}: {operator} is missing in {found:?}"));
+            assert!(
+                !entry.node.is_empty() && !entry.hint.is_empty(),
+                "{name}: {entry:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn refuses_external_weights_by_the_name_of_their_file() {
+    match import(&model("refuse_external")) {
+        Err(ImportError::ExternalData { file, .. }) => assert_eq!(file, "weights.bin"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn refuses_a_single_raw_output_for_labels_that_are_not_binary() {
+    let regressor = model("torch_mlp_diabetes_legacy");
+    assert!(matches!(
+        check(&regressor, &data("diabetes")),
+        Err(CheckError::Regressor)
+    ));
+}
+
+#[test]
+fn refuses_data_of_another_width() {
+    let result = check(&model("sk_mlp_digits"), &data("iris"));
+    assert!(
+        matches!(result, Err(CheckError::Width { model: 64, data: 4 })),
+        "{result:?}"
+    );
+}
+
+#[test]
+fn damaged_files_are_errors_and_never_panics() {
+    for name in [
+        "sk_mlp_digits",
+        "torch_mlp_64_32_10_dynamo",
+        "keras_mlp",
+        "logreg_zipmap",
+    ] {
+        let bytes = model(name);
+        for part in 1..40 {
+            let _ = import(&bytes[..bytes.len() * part / 40]);
+            let mut damaged = bytes.clone();
+            let at = bytes.len() * part / 40;
+            damaged[at] ^= 0x5a;
+            let _ = import(&damaged);
+        }
+    }
+    for garbage in [&b""[..], b"\0", b"not a model", &[0xff; 100], &[0x0a; 1000]] {
+        assert!(matches!(import(garbage), Err(ImportError::Invalid { .. })));
+    }
+}
+
+#[test]
+fn integer_models_survive_storage_and_refuse_damage() {
+    let task = data("digits");
+    let encoding = fit_encoding(&task).unwrap();
+    let float = import(&model("torch_mlp_64_32_10_legacy")).unwrap();
+    let integer = quantise(&float, &encoding).unwrap();
+    let dataset = encode(&encoding, &task.test, 10).unwrap();
+    assert_eq!(integer.accepts(&dataset), Ok(()));
+    let bytes = integer.to_bytes();
+    let again = IntegerModel::from_bytes(&bytes).unwrap();
+    assert_eq!(again, integer);
+    assert_eq!(again.correct(&dataset), integer.correct(&dataset));
+    assert!(IntegerModel::from_bytes(&bytes[..bytes.len() - 1]).is_err());
+    assert!(IntegerModel::from_bytes(&[bytes.as_slice(), &[0]].concat()).is_err());
+    // the first weight's highest byte: the bounds no longer hold
+    let first_weight = 17 + 4 + 2 * 64;
+    let mut damaged = bytes.clone();
+    damaged[first_weight + 3] = 0x7f;
+    assert!(IntegerModel::from_bytes(&damaged).is_err());
+}

@@ -1,0 +1,269 @@
+//! What validators sign, byte by byte, and how the engine signs and checks.
+//!
+//! Every message begins with a context string of its own purpose and the network id, so no signature can be
+//! carried to another network or passed off as another kind of message (and none as a transaction's).
+
+use agon_protocol::codec::Encode;
+use agon_protocol::digest::{BlockId, NetworkId};
+use agon_protocol::identity::AccountId;
+use async_trait::async_trait;
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use engine::app::types::core::{
+    NilOrVal, Round, SignedMessage, ValidatorProof, VoteExtensionScope, VoteType,
+};
+use engine::{Signer, Verifier};
+use engine_signing::{Error, VerificationResult};
+
+use crate::context::{
+    Address, EngineContext, EngineHeight, EngineSignature, Proposal, Value, Vote,
+};
+
+const VOTE: &[u8] = b"agon 2026-11 consensus vote";
+const PROPOSAL: &[u8] = b"agon 2026-11 consensus proposal";
+const PART: &[u8] = b"agon 2026-11 consensus block part";
+const IDENTITY: &[u8] = b"agon 2026-11 consensus validator identity";
+
+fn message(context: &[u8], network: &NetworkId) -> Vec<u8> {
+    let mut out = Vec::with_capacity(160);
+    out.extend_from_slice(context);
+    network.encode(&mut out);
+    out
+}
+
+/// The message of the vote that decides a block.
+pub(crate) fn precommit_bytes(
+    network: &NetworkId,
+    height: u64,
+    round: u32,
+    block: &BlockId,
+) -> Vec<u8> {
+    vote_bytes(
+        network,
+        VoteType::Precommit,
+        height,
+        i64::from(round),
+        Some(*block),
+    )
+}
+
+/// The message of a vote; no block means a vote for none ("nil").
+fn vote_bytes(
+    network: &NetworkId,
+    kind: VoteType,
+    height: u64,
+    round: i64,
+    block: Option<BlockId>,
+) -> Vec<u8> {
+    let mut out = message(VOTE, network);
+    out.push(match kind {
+        VoteType::Prevote => 0,
+        VoteType::Precommit => 1,
+    });
+    height.encode(&mut out);
+    round.encode(&mut out);
+    block.encode(&mut out);
+    out
+}
+
+/// The message of a proposal.
+fn proposal_bytes(network: &NetworkId, proposal: &Proposal) -> Vec<u8> {
+    let Proposal {
+        height,
+        round,
+        value,
+        valid_round,
+        proposer: _, // the key that signs
+    } = proposal;
+    let mut out = message(PROPOSAL, network);
+    height.0.encode(&mut out);
+    round.as_i64().encode(&mut out);
+    valid_round.as_i64().encode(&mut out);
+    value.own().encode(&mut out);
+    out
+}
+
+/// The message of a block on its way from the proposer of a round.
+fn part_bytes(network: &NetworkId, height: EngineHeight, round: Round, block: &BlockId) -> Vec<u8> {
+    let mut out = message(PART, network);
+    height.0.encode(&mut out);
+    round.as_i64().encode(&mut out);
+    block.encode(&mut out);
+    out
+}
+
+/// The message by which a validator claims a connection's key as its own.
+fn identity_bytes(network: &NetworkId, public_key: &[u8], peer_id: &[u8]) -> Vec<u8> {
+    let mut out = message(IDENTITY, network);
+    out.extend_from_slice(&ValidatorProof::<EngineContext>::signing_bytes(
+        public_key, peer_id,
+    ));
+    out
+}
+
+/// Strict verification (RFC 8032, no small-order keys), so that all nodes agree on every signature.
+pub(crate) fn verify(account: &AccountId, message: &[u8], signature: &[u8; 64]) -> bool {
+    VerifyingKey::from_bytes(account.as_bytes()).is_ok_and(|key| {
+        key.verify_strict(message, &Signature::from_bytes(signature))
+            .is_ok()
+    })
+}
+
+/// The validator's key, bound to one network.
+#[derive(Clone)]
+pub(crate) struct Keys {
+    network: NetworkId,
+    key: SigningKey,
+}
+
+impl Keys {
+    pub(crate) fn new(network: NetworkId, key: SigningKey) -> Self {
+        Self { network, key }
+    }
+
+    pub(crate) fn address(&self) -> Address {
+        AccountId::from_raw(self.key.verifying_key().to_bytes()).into()
+    }
+
+    pub(crate) fn checker(&self) -> Checker {
+        Checker {
+            network: self.network,
+        }
+    }
+
+    /// The secret of the connection key: derived, so that a node keeps its identity and nothing more must be stored.
+    pub(crate) fn connection_secret(&self) -> [u8; 32] {
+        blake3::derive_key("agon 2026-11 consensus connection key", self.key.as_bytes())
+    }
+
+    pub(crate) fn sign_part(
+        &self,
+        height: EngineHeight,
+        round: Round,
+        block: &BlockId,
+    ) -> EngineSignature {
+        self.sign(&part_bytes(&self.network, height, round, block))
+    }
+
+    fn sign(&self, message: &[u8]) -> EngineSignature {
+        EngineSignature(self.key.sign(message).to_bytes())
+    }
+}
+
+#[async_trait]
+impl Signer<EngineContext> for Keys {
+    async fn sign_vote(&self, vote: Vote) -> Result<SignedMessage<EngineContext, Vote>, Error> {
+        let signature = self.sign(&Checker::vote(&self.network, &vote));
+        Ok(SignedMessage::new(vote, signature))
+    }
+
+    async fn sign_proposal(
+        &self,
+        proposal: Proposal,
+    ) -> Result<SignedMessage<EngineContext, Proposal>, Error> {
+        let signature = self.sign(&proposal_bytes(&self.network, &proposal));
+        Ok(SignedMessage::new(proposal, signature))
+    }
+
+    async fn sign_vote_extension(
+        &self,
+        _: VoteExtensionScope<EngineContext>,
+        (): (),
+    ) -> Result<SignedMessage<EngineContext, ()>, Error> {
+        Err(Error::from_source("votes carry no extensions"))
+    }
+
+    async fn sign_validator_proof(
+        &self,
+        public_key: Vec<u8>,
+        peer_id: Vec<u8>,
+    ) -> Result<ValidatorProof<EngineContext>, Error> {
+        let signature = self.sign(&identity_bytes(&self.network, &public_key, &peer_id));
+        Ok(ValidatorProof::new(public_key, peer_id, signature))
+    }
+}
+
+/// Checks signatures of one network.
+#[derive(Debug, Clone)]
+pub(crate) struct Checker {
+    network: NetworkId,
+}
+
+impl Checker {
+    fn vote(network: &NetworkId, vote: &Vote) -> Vec<u8> {
+        let Vote {
+            kind,
+            height,
+            round,
+            value,
+            voter: _, // the key that signs
+        } = vote;
+        let block = match value {
+            NilOrVal::Nil => None,
+            NilOrVal::Val(value) => Some(Value::own(value)),
+        };
+        vote_bytes(network, *kind, height.0, round.as_i64(), block)
+    }
+
+    /// Whether `proposer` sent this block as its proposal of that round.
+    pub(crate) fn part(
+        &self,
+        height: EngineHeight,
+        round: Round,
+        block: &BlockId,
+        proposer: &Address,
+        signature: &EngineSignature,
+    ) -> bool {
+        let message = part_bytes(&self.network, height, round, block);
+        verify(&proposer.own(), &message, &signature.0)
+    }
+}
+
+fn verdict(key: &Address, message: &[u8], signature: &EngineSignature) -> VerificationResult {
+    VerificationResult::from_bool(verify(&key.own(), message, &signature.0))
+}
+
+#[async_trait]
+impl Verifier<EngineContext> for Checker {
+    async fn verify_signed_vote(
+        &self,
+        vote: &Vote,
+        signature: &EngineSignature,
+        key: &Address,
+    ) -> Result<VerificationResult, Error> {
+        Ok(verdict(key, &Self::vote(&self.network, vote), signature))
+    }
+
+    async fn verify_signed_proposal(
+        &self,
+        proposal: &Proposal,
+        signature: &EngineSignature,
+        key: &Address,
+    ) -> Result<VerificationResult, Error> {
+        Ok(verdict(
+            key,
+            &proposal_bytes(&self.network, proposal),
+            signature,
+        ))
+    }
+
+    async fn verify_signed_vote_extension(
+        &self,
+        _: &VoteExtensionScope<EngineContext>,
+        (): &(),
+        _: &EngineSignature,
+        _: &Address,
+    ) -> Result<VerificationResult, Error> {
+        Ok(VerificationResult::Invalid)
+    }
+
+    async fn verify_validator_proof(
+        &self,
+        proof: &ValidatorProof<EngineContext>,
+    ) -> Result<VerificationResult, Error> {
+        let Ok(key) = proof.decoded_public_key() else {
+            return Ok(VerificationResult::Invalid);
+        };
+        let message = identity_bytes(&self.network, &proof.public_key, &proof.peer_id);
+        Ok(verdict(&key, &message, &proof.signature))
+    }
+}

@@ -1,0 +1,8 @@
+//! Several swarms in one process, over loopback.
+
+mod adversary;
+mod blobs;
+mod blocks;
+mod gossip;
+mod harness;
+mod membership;

@@ -1,0 +1,277 @@
+//! Who is connected, what they claim, what they did wrong and who stays away for how long.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use libp2p::swarm::ConnectionId;
+use libp2p::{Multiaddr, PeerId};
+use tokio::time::Instant;
+
+use crate::event::{Misbehaviour, PeerInfo, Tip};
+
+/// Points at which a peer is banned.
+const BAN_POINTS: f64 = 100.0;
+/// Points forgiven per second.
+const FORGIVEN_PER_SECOND: f64 = 0.1;
+/// Peers whose points or bans are remembered; keys are free, so memory for them is not.
+const MAX_REMEMBERED: usize = 10_000;
+
+/// One connected peer.
+#[derive(Debug)]
+struct Connected {
+    address: Multiaddr,
+    incoming: bool,
+    connections: HashSet<ConnectionId>,
+    /// It named our network when it introduced itself: it may ask.
+    introduced: bool,
+    /// It named our network when we asked: it may be asked.
+    tip: Option<Tip>,
+    /// Its requests that are being answered.
+    served: usize,
+}
+
+/// All that is known about peers.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    connected: HashMap<PeerId, Connected>,
+    points: HashMap<PeerId, (f64, Instant)>,
+    bans: HashMap<PeerId, Instant>,
+}
+
+impl Peers {
+    /// Notes a connection, and says whether it is the first with this peer.
+    pub(super) fn opened(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        address: Multiaddr,
+        incoming: bool,
+    ) -> bool {
+        let entry = self.connected.entry(peer).or_insert_with(|| Connected {
+            address,
+            incoming,
+            connections: HashSet::new(),
+            introduced: false,
+            tip: None,
+            served: 0,
+        });
+        entry.connections.insert(connection);
+        entry.connections.len() == 1
+    }
+
+    /// Notes the end of a connection; `Some` when it was the last, with whether the peer had been accepted.
+    pub(super) fn closed(&mut self, peer: PeerId, connection: ConnectionId) -> Option<bool> {
+        let entry = self.connected.get_mut(&peer)?;
+        entry.connections.remove(&connection);
+        if !entry.connections.is_empty() {
+            return None;
+        }
+        let entry = self.connected.remove(&peer)?;
+        Some(entry.tip.is_some())
+    }
+
+    /// The peer named our network when it introduced itself.
+    pub(super) fn introduced(&mut self, peer: PeerId) {
+        if let Some(entry) = self.connected.get_mut(&peer) {
+            entry.introduced = true;
+        }
+    }
+
+    /// The peer named our network when we asked. Says whether that is news.
+    pub(super) fn accepted(&mut self, peer: PeerId, tip: Tip) -> bool {
+        match self.connected.get_mut(&peer) {
+            Some(entry) => entry.tip.replace(tip).is_none(),
+            None => false,
+        }
+    }
+
+    /// The peer says that its tip moved. Says whether the peer is an accepted one.
+    pub(super) fn tip_moved(&mut self, peer: PeerId, tip: Tip) -> bool {
+        match self.connected.get_mut(&peer) {
+            Some(Connected {
+                tip: Some(known), ..
+            }) => {
+                *known = tip;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn may_ask(&self, peer: &PeerId) -> bool {
+        self.connected
+            .get(peer)
+            .is_some_and(|entry| entry.introduced)
+    }
+
+    pub(super) fn is_accepted(&self, peer: &PeerId) -> bool {
+        self.connected
+            .get(peer)
+            .is_some_and(|entry| entry.tip.is_some())
+    }
+
+    pub(super) fn is_connected(&self, peer: &PeerId) -> bool {
+        self.connected.contains_key(peer)
+    }
+
+    pub(super) fn accepted_peers(&self) -> Vec<PeerInfo> {
+        let mut list = Vec::new();
+        for (peer, entry) in &self.connected {
+            let Some(tip) = entry.tip else { continue };
+            list.push(PeerInfo {
+                peer: *peer,
+                address: entry.address.clone(),
+                incoming: entry.incoming,
+                tip,
+            });
+        }
+        list.sort_by_key(|info| info.peer);
+        list
+    }
+
+    /// Connected peers, accepted or not yet.
+    pub(super) fn count(&self) -> usize {
+        self.connected.len()
+    }
+
+    /// Notes that a request is being answered, unless the peer has `limit` of them already.
+    pub(super) fn begin_serving(&mut self, peer: &PeerId, limit: usize) -> bool {
+        match self.connected.get_mut(peer) {
+            Some(entry) if entry.served < limit => {
+                entry.served += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn end_serving(&mut self, peer: &PeerId) {
+        if let Some(entry) = self.connected.get_mut(peer) {
+            // A peer that left and came back starts from zero.
+            entry.served = entry.served.saturating_sub(1);
+        }
+    }
+
+    /// Adds to a peer's points, and says whether it is to be banned now.
+    pub(super) fn blame(&mut self, peer: PeerId, misbehaviour: Misbehaviour, now: Instant) -> bool {
+        let (points, since) = self.points.get(&peer).copied().unwrap_or((0.0, now));
+        let points = faded(points, since, now) + misbehaviour.points();
+        if points >= BAN_POINTS {
+            self.points.remove(&peer);
+            return true;
+        }
+        if self.points.len() < MAX_REMEMBERED || self.points.contains_key(&peer) {
+            self.points.insert(peer, (points, now));
+        }
+        false
+    }
+
+    /// Remembers a ban; when too many are remembered, the one that ends first is lifted and returned.
+    pub(super) fn ban(&mut self, peer: PeerId, now: Instant, length: Duration) -> Option<PeerId> {
+        let mut lifted = None;
+        if self.bans.len() >= MAX_REMEMBERED {
+            lifted = self
+                .bans
+                .iter()
+                .min_by_key(|(_, end)| **end)
+                .map(|(peer, _)| *peer);
+        }
+        if let Some(lifted) = &lifted {
+            self.bans.remove(lifted);
+        }
+        self.bans.insert(peer, now + length);
+        lifted
+    }
+
+    pub(super) fn is_banned(&self, peer: &PeerId) -> bool {
+        self.bans.contains_key(peer)
+    }
+
+    /// Forgets what has faded, and returns the peers whose ban is over.
+    pub(super) fn tidy(&mut self, now: Instant) -> Vec<PeerId> {
+        self.points
+            .retain(|_, (points, since)| faded(*points, *since, now) > 0.0);
+        let over: Vec<PeerId> = self
+            .bans
+            .iter()
+            .filter(|(_, end)| **end <= now)
+            .map(|(peer, _)| *peer)
+            .collect();
+        for peer in &over {
+            self.bans.remove(peer);
+        }
+        over
+    }
+}
+
+fn faded(points: f64, since: Instant, now: Instant) -> f64 {
+    let forgiven = now.saturating_duration_since(since).as_secs_f64() * FORGIVEN_PER_SECOND;
+    (points - forgiven).max(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_invalid_transactions_ban_and_time_forgives() {
+        let (mut peers, peer, now) = (Peers::default(), PeerId::random(), Instant::now());
+        assert!(!peers.blame(peer, Misbehaviour::InvalidTransaction, now));
+        assert!(!peers.blame(peer, Misbehaviour::InvalidTransaction, now));
+        let later = now + Duration::from_secs(3600);
+        assert!(!peers.blame(peer, Misbehaviour::InvalidTransaction, later));
+        assert!(!peers.blame(peer, Misbehaviour::InvalidTransaction, later));
+        assert!(peers.blame(peer, Misbehaviour::InvalidTransaction, later));
+    }
+
+    #[test]
+    fn the_second_broken_message_bans_although_points_fade() {
+        for misbehaviour in [Misbehaviour::BrokenMessage, Misbehaviour::UnexpectedAnswer] {
+            let (mut peers, peer, now) = (Peers::default(), PeerId::random(), Instant::now());
+            assert!(!peers.blame(peer, misbehaviour, now));
+            assert!(peers.blame(peer, misbehaviour, now + Duration::from_secs(15)));
+        }
+    }
+
+    #[test]
+    fn a_wrong_chunk_bans_at_once_and_the_ban_ends() {
+        let (mut peers, peer, now) = (Peers::default(), PeerId::random(), Instant::now());
+        assert!(peers.blame(peer, Misbehaviour::InvalidBlob, now));
+        let length = Duration::from_secs(10);
+        assert_eq!(peers.ban(peer, now, length), None);
+        assert!(peers.is_banned(&peer));
+        assert!(peers.tidy(now).is_empty());
+        assert_eq!(peers.tidy(now + length), vec![peer]);
+        assert!(!peers.is_banned(&peer));
+    }
+
+    #[test]
+    fn remembers_a_bounded_number_of_bans() {
+        let (mut peers, now) = (Peers::default(), Instant::now());
+        let first = PeerId::random();
+        peers.ban(first, now, Duration::from_secs(1));
+        for _ in 1..MAX_REMEMBERED {
+            assert_eq!(
+                peers.ban(PeerId::random(), now, Duration::from_secs(9)),
+                None
+            );
+        }
+        let lifted = peers.ban(PeerId::random(), now, Duration::from_secs(9));
+        assert_eq!(lifted, Some(first));
+    }
+
+    #[test]
+    fn a_peer_is_gone_with_its_last_connection() {
+        let (mut peers, peer) = (Peers::default(), PeerId::random());
+        let (one, two) = (
+            ConnectionId::new_unchecked(1),
+            ConnectionId::new_unchecked(2),
+        );
+        let address: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
+        assert!(peers.opened(peer, one, address.clone(), true));
+        assert!(!peers.opened(peer, two, address, false));
+        assert_eq!(peers.closed(peer, one), None);
+        assert_eq!(peers.closed(peer, two), Some(false));
+        assert!(!peers.is_connected(&peer));
+    }
+}

@@ -1,0 +1,56 @@
+//! Answers to the questions of peers. Runs on blocking threads: the disk is involved.
+
+use crate::blobs::{BlobStore, StoreError};
+use crate::event::Source;
+use crate::wire::{MAX_BLOCKS, MAX_BLOCKS_BYTES, Request, Response};
+
+/// The answer to a question about blobs or blocks.
+pub(super) fn answer(blobs: &BlobStore, source: &dyn Source, request: &Request) -> Response {
+    match request {
+        Request::Tree { id, length } => match blobs.length(*id) {
+            Ok(Some(held)) if held != *length => Response::OtherLength(held),
+            Ok(Some(_)) => given(
+                blobs
+                    .tree(*id)
+                    .map(|tree| Response::Tree(tree.leaves().to_vec())),
+            ),
+            Ok(None) => Response::NotHeld,
+            Err(error) => given(Err(error)),
+        },
+        Request::Chunk { id, length, index } => match blobs.length(*id) {
+            Ok(Some(held)) if held != *length => Response::OtherLength(held),
+            Ok(Some(_)) => given(blobs.read_chunk(*id, *index).map(Response::Chunk)),
+            Ok(None) => Response::NotHeld,
+            Err(error) => given(Err(error)),
+        },
+        Request::Blocks { from, max_count } => {
+            let max_count = usize::from(*max_count).min(MAX_BLOCKS);
+            let blocks = source.certified_blocks(*from, max_count, MAX_BLOCKS_BYTES);
+            Response::Blocks(bounded(blocks, max_count))
+        }
+        // Answered by the task itself: they change what it knows.
+        Request::Introduce(_) | Request::Tip(_) => Response::Done,
+    }
+}
+
+/// A disk that fails is this node's own trouble: the peer asks elsewhere.
+fn given(result: Result<Response, StoreError>) -> Response {
+    result.unwrap_or_else(|error| {
+        tracing::warn!(%error, "a blob could not be served");
+        Response::NotHeld
+    })
+}
+
+/// The source is asked to keep the bounds; an answer above them would be refused as a whole.
+fn bounded(blocks: Vec<Vec<u8>>, max_count: usize) -> Vec<Vec<u8>> {
+    let mut kept = Vec::new();
+    let mut bytes = 0;
+    for block in blocks.into_iter().take(max_count) {
+        bytes += block.len();
+        if bytes > MAX_BLOCKS_BYTES {
+            break;
+        }
+        kept.push(block);
+    }
+    kept
+}

@@ -1,0 +1,191 @@
+//! Questions to peers and from peers.
+
+use agon_protocol::digest::NetworkId;
+use libp2p::PeerId;
+use libp2p::request_response::{
+    self, InboundRequestId, OutboundFailure, OutboundRequestId, ResponseChannel,
+};
+
+use super::{Asked, Served, Task};
+use crate::event::{Event, Misbehaviour, RefusalReason};
+use crate::handle::RequestError;
+use crate::swarm::serve;
+use crate::wire::{Question, Request, Response};
+
+impl Task {
+    pub(super) fn ask(&mut self, peer: PeerId, request: Request, asked: Asked) {
+        let exchange = &mut self.swarm.behaviour_mut().exchange;
+        let id = exchange.send_request(&peer, Question::Sound(request));
+        self.asked.insert(id, asked);
+    }
+
+    pub(super) fn exchange_event(&mut self, event: request_response::Event<Question, Response>) {
+        use request_response::{Event, Message};
+        match event {
+            Event::Message { peer, message, .. } => match message {
+                Message::Request {
+                    request_id,
+                    request: Question::Sound(request),
+                    channel,
+                } => self.question(peer, request_id, request, channel),
+                Message::Request {
+                    request: Question::Broken,
+                    ..
+                } => self.blame(peer, Misbehaviour::BrokenMessage),
+                Message::Response {
+                    request_id,
+                    response,
+                } => self.answered(peer, request_id, response),
+            },
+            Event::OutboundFailure {
+                peer,
+                request_id,
+                error,
+                ..
+            } => self.unanswered(peer, request_id, &error),
+            Event::InboundFailure {
+                peer,
+                request_id,
+                error,
+                ..
+            } => {
+                tracing::debug!(%peer, %error, "a question was not answered");
+                self.farewell(peer, request_id);
+            }
+            Event::ResponseSent {
+                peer, request_id, ..
+            } => self.farewell(peer, request_id),
+        }
+    }
+
+    fn question(
+        &mut self,
+        peer: PeerId,
+        id: InboundRequestId,
+        request: Request,
+        channel: ResponseChannel<Response>,
+    ) {
+        let response = match request {
+            Request::Introduce(theirs) => {
+                if theirs.network == self.config.network {
+                    self.peers.introduced(peer);
+                } else {
+                    // Answered all the same, and refused after that: the other side should learn why.
+                    self.farewells.insert(id, theirs.network);
+                }
+                Response::Introduction(self.introduction())
+            }
+            _ if !request.is_sensible() => {
+                self.blame(peer, Misbehaviour::BrokenMessage);
+                Response::Refused
+            }
+            _ if !self.peers.may_ask(&peer) => Response::Refused,
+            Request::Tip(tip) => {
+                if self.peers.tip_moved(peer, tip) {
+                    self.tell(Event::Tip { peer, tip });
+                }
+                Response::Done
+            }
+            request => return self.serve(peer, request, channel),
+        };
+        self.reply(channel, response);
+    }
+
+    /// The answer to an introduction from another network is out, or will never be.
+    fn farewell(&mut self, peer: PeerId, id: InboundRequestId) {
+        if let Some(network) = self.farewells.remove(&id) {
+            self.refuse_foreign(peer, network);
+        }
+    }
+
+    pub(super) fn refuse_foreign(&mut self, peer: PeerId, theirs: NetworkId) {
+        // Either of the two introductions shows it; the second one is no news.
+        if self.peers.is_banned(&peer) {
+            return;
+        }
+        tracing::warn!(
+            %peer, ours = %self.config.network, %theirs,
+            "refused a peer of another network; check the genesis file and the bootstrap addresses"
+        );
+        self.refuse(peer, RefusalReason::OtherNetwork { theirs });
+    }
+
+    fn serve(&mut self, peer: PeerId, request: Request, channel: ResponseChannel<Response>) {
+        let limits = &self.config.limits;
+        if self.serving.len() >= limits.served_requests
+            || !self
+                .peers
+                .begin_serving(&peer, limits.served_requests_per_peer)
+        {
+            return self.reply(channel, Response::Busy);
+        }
+        let (blobs, source) = (self.around.blobs.clone(), self.around.source.clone());
+        self.serving.push(Box::pin(async move {
+            let work = move || serve::answer(&blobs, source.as_ref(), &request);
+            // Fails only when the source panics or the runtime stops; the peer then sees its question unanswered.
+            let response = match tokio::task::spawn_blocking(work).await {
+                Ok(response) => response,
+                Err(error) => {
+                    tracing::error!(%error, "a question could not be answered");
+                    Response::Busy
+                }
+            };
+            (peer, channel, response)
+        }));
+    }
+
+    pub(super) fn served(&mut self, (peer, channel, response): Served) {
+        self.peers.end_serving(&peer);
+        self.reply(channel, response);
+    }
+
+    fn reply(&mut self, channel: ResponseChannel<Response>, response: Response) {
+        // Fails when the connection is gone; then nobody waits.
+        let exchange = &mut self.swarm.behaviour_mut().exchange;
+        let _ = exchange.send_response(channel, response);
+    }
+
+    fn answered(&mut self, peer: PeerId, id: OutboundRequestId, response: Response) {
+        match (self.asked.remove(&id), response) {
+            (Some(Asked::ForHandle(reply)), response) => {
+                let _ = reply.send(Ok(response));
+            }
+            (Some(Asked::Introduction), Response::Introduction(theirs)) => {
+                self.introduced(peer, theirs);
+            }
+            // Refused: our introduction is still on its way; the next tip will pass.
+            (Some(Asked::Tip), Response::Done | Response::Refused) | (None, _) => {}
+            (Some(Asked::Introduction | Asked::Tip), _) => {
+                self.blame(peer, Misbehaviour::UnexpectedAnswer);
+            }
+        }
+    }
+
+    fn unanswered(&mut self, peer: PeerId, id: OutboundRequestId, error: &OutboundFailure) {
+        match self.asked.remove(&id) {
+            Some(Asked::ForHandle(reply)) => {
+                let _ = reply.send(Err(RequestError::Failed(error.to_string())));
+            }
+            Some(Asked::Introduction) => match error {
+                // Of two connections opened at once, the one with the question may be the one that was given up.
+                OutboundFailure::ConnectionClosed if self.peers.is_connected(&peer) => {
+                    self.introduce(peer);
+                }
+                OutboundFailure::ConnectionClosed | OutboundFailure::DialFailure => {}
+                _ => {
+                    tracing::warn!(%peer, %error, "refused a peer that does not introduce itself");
+                    // No ban: it may just have crashed, or be slow.
+                    let _ = self.swarm.disconnect_peer_id(peer);
+                    let reason = RefusalReason::NoIntroduction;
+                    self.tell(Event::PeerRefused { peer, reason });
+                }
+            },
+            Some(Asked::Tip) | None => {}
+        }
+        if let OutboundFailure::Io(error) = error
+            && error.kind() == std::io::ErrorKind::InvalidData
+        {
+            self.blame(peer, Misbehaviour::BrokenMessage);
+        }
+    }
+}

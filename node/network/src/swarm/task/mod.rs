@@ -1,0 +1,318 @@
+//! The task that owns the swarm: turns what happens on connections into events, and commands into messages.
+
+mod exchange;
+mod gossip;
+mod upkeep;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use agon_protocol::digest::{BlobId, NetworkId};
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use libp2p::gossipsub::{IdentTopic, MessageId};
+use libp2p::request_response::{InboundRequestId, OutboundRequestId, ResponseChannel};
+use libp2p::swarm::{ConnectionId, DialError as SwarmDialError, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, Swarm, kad};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::blobs::BlobStore;
+use crate::config::Config;
+use crate::event::{Event, Misbehaviour, RefusalReason, Source, Tip, Verdict};
+use crate::handle::{Command, DialError, Publication, PublishError, RequestError};
+use crate::swarm::behaviour::{Behaviour, BehaviourEvent, transactions_topic};
+use crate::swarm::bootstrap::Bootstrap;
+use crate::swarm::listeners::Listeners;
+use crate::swarm::peers::Peers;
+use crate::wire::{Introduction, Request, Response};
+
+/// The longest time that a peer of another network stays away.
+const OTHER_NETWORK_BAN: Duration = Duration::from_secs(30);
+/// Blobs that wait to be announced.
+const MAX_TO_PROVIDE: usize = 1 << 16;
+
+/// What the task is connected with on this side.
+pub(super) struct Surroundings {
+    pub(super) source: Arc<dyn Source>,
+    pub(super) blobs: BlobStore,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) events: mpsc::Sender<Event>,
+    pub(super) tip_moved: Arc<Notify>,
+    pub(super) shutdown: CancellationToken,
+}
+
+/// A question on its way.
+enum Asked {
+    Introduction,
+    Tip,
+    ForHandle(oneshot::Sender<Result<Response, RequestError>>),
+}
+
+type Served = (PeerId, ResponseChannel<Response>, Response);
+type Decided = (MessageId, PeerId, Verdict);
+
+/// The task's state; nobody else sees it.
+pub(super) struct Task {
+    around: Surroundings,
+    config: Config,
+    swarm: Swarm<Behaviour>,
+    listeners: Listeners,
+    topic: IdentTopic,
+    peers: Peers,
+    bootstrap: Bootstrap,
+    asked: HashMap<OutboundRequestId, Asked>,
+    /// Introductions of peers from other networks that are being answered.
+    farewells: HashMap<InboundRequestId, NetworkId>,
+    serving: FuturesUnordered<BoxFuture<'static, Served>>,
+    undecided: FuturesUnordered<BoxFuture<'static, Decided>>,
+    unsent: VecDeque<Vec<u8>>,
+    to_provide: VecDeque<BlobId>,
+    announced: Option<Tip>,
+    next_discovery: Instant,
+}
+
+impl Task {
+    pub(super) fn new(
+        around: Surroundings,
+        config: Config,
+        swarm: Swarm<Behaviour>,
+        listeners: Listeners,
+        held: VecDeque<BlobId>,
+    ) -> Self {
+        Self {
+            topic: transactions_topic(config.network),
+            bootstrap: Bootstrap::new(
+                &config.bootstrap,
+                *swarm.local_peer_id(),
+                config.timing.redial_min,
+                config.timing.redial_max,
+            ),
+            announced: Some(around.source.tip()),
+            around,
+            config,
+            swarm,
+            listeners,
+            peers: Peers::default(),
+            asked: HashMap::new(),
+            farewells: HashMap::new(),
+            serving: FuturesUnordered::new(),
+            undecided: FuturesUnordered::new(),
+            unsent: VecDeque::new(),
+            to_provide: held,
+            next_discovery: Instant::now(),
+        }
+    }
+
+    /// Runs until the shutdown token is cancelled or every handle is gone.
+    pub(super) async fn run(mut self) {
+        let mut tick = interval(self.config.timing.tick);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let shutdown = self.around.shutdown.clone();
+        let tip_moved = self.around.tip_moved.clone();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                command = self.around.commands.recv() => match command {
+                    Some(command) => self.command(command),
+                    None => break,
+                },
+                event = self.swarm.select_next_some() => self.swarm_event(event),
+                Some(decided) = self.undecided.next() => self.decided(decided),
+                Some(served) = self.serving.next() => self.served(served),
+                () = tip_moved.notified() => self.announced = None,
+                _ = tick.tick() => self.tick(),
+            }
+        }
+        tracing::info!("the network stops");
+    }
+
+    fn command(&mut self, command: Command) {
+        // A reply that nobody waits for any more is not needed by anybody.
+        match command {
+            Command::Publish(bytes, reply) => {
+                let result = self.publish(bytes);
+                let _ = reply.send(result);
+            }
+            Command::Request(peer, request, reply) => {
+                if self.peers.is_accepted(&peer) {
+                    self.ask(peer, request, Asked::ForHandle(reply));
+                } else {
+                    let reason = "the peer is not connected".to_string();
+                    let _ = reply.send(Err(RequestError::Failed(reason)));
+                }
+            }
+            Command::Peers(reply) => {
+                let _ = reply.send(self.peers.accepted_peers());
+            }
+            Command::Report(peer, misbehaviour) => self.blame(peer, misbehaviour),
+            Command::Provide(id) => {
+                if self.to_provide.len() < MAX_TO_PROVIDE {
+                    self.to_provide.push_back(id);
+                }
+            }
+            Command::FindProviders(id) => {
+                self.swarm
+                    .behaviour_mut()
+                    .kademlia
+                    .get_providers(provider_key(id));
+            }
+            Command::Dial(address, reply) => {
+                let dialled = self.swarm.dial(address.clone());
+                let _ = reply.send(dialled.map_err(|error| DialError::Refused {
+                    address,
+                    reason: error.to_string(),
+                }));
+            }
+        }
+    }
+
+    fn swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => self.gossip_event(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Exchange(event)) => self.exchange_event(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Kademlia(event)) => self.kademlia_event(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.identify_event(event),
+            SwarmEvent::ConnectionEstablished {
+                peer_id,
+                connection_id,
+                endpoint,
+                ..
+            } => {
+                let address = endpoint.get_remote_address().clone();
+                self.connected(peer_id, connection_id, address, endpoint.is_listener());
+            }
+            SwarmEvent::ConnectionClosed {
+                peer_id,
+                connection_id,
+                ..
+            } => self.closed(peer_id, connection_id),
+            SwarmEvent::OutgoingConnectionError {
+                connection_id,
+                error,
+                ..
+            } => self.dial_failed(connection_id, &error),
+            SwarmEvent::IncomingConnectionError { error, .. } => {
+                tracing::debug!(%error, "an incoming connection failed");
+            }
+            SwarmEvent::NewListenAddr {
+                listener_id,
+                address,
+            } => self.listeners.opened(listener_id, address),
+            SwarmEvent::ExpiredListenAddr { address, .. } => self.listeners.expired(address),
+            SwarmEvent::ListenerError { listener_id, error } => {
+                self.listeners.failed(listener_id, error.to_string());
+            }
+            SwarmEvent::ListenerClosed {
+                listener_id,
+                reason,
+                ..
+            } => {
+                let reason = reason.err().map(|error| error.to_string());
+                let reason = reason.unwrap_or_else(|| "it was closed".into());
+                self.listeners.failed(listener_id, reason);
+            }
+            _ => {}
+        }
+    }
+
+    // Connections and introductions.
+
+    fn connected(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        address: Multiaddr,
+        incoming: bool,
+    ) {
+        self.bootstrap.reached(connection, peer);
+        if self.peers.opened(peer, connection, address, incoming) {
+            self.introduce(peer);
+        }
+    }
+
+    fn introduce(&mut self, peer: PeerId) {
+        let request = Request::Introduce(self.introduction());
+        self.ask(peer, request, Asked::Introduction);
+    }
+
+    fn closed(&mut self, peer: PeerId, connection: ConnectionId) {
+        let Some(was_accepted) = self.peers.closed(peer, connection) else {
+            return;
+        };
+        self.bootstrap.lost(peer, Instant::now());
+        if was_accepted {
+            self.tell(Event::PeerDisconnected { peer });
+        }
+    }
+
+    fn dial_failed(&mut self, connection: ConnectionId, error: &SwarmDialError) {
+        let own = matches!(error, SwarmDialError::LocalPeerId { .. });
+        let failed = self.bootstrap.failed(connection, Instant::now(), own);
+        if let Some((address, pause)) = failed {
+            if own {
+                tracing::info!(%address, "this bootstrap peer is the node itself");
+            } else {
+                tracing::warn!(%address, %error, ?pause, "a bootstrap peer does not answer; trying again after a pause");
+            }
+        }
+    }
+
+    fn introduction(&self) -> Introduction {
+        Introduction {
+            network: self.config.network,
+            tip: self.around.source.tip(),
+        }
+    }
+
+    /// The answer to our own first question decides whether a peer is welcome.
+    fn introduced(&mut self, peer: PeerId, introduction: Introduction) {
+        let Introduction { network, tip } = introduction;
+        if network != self.config.network {
+            self.refuse_foreign(peer, network);
+        } else if self.peers.accepted(peer, tip) {
+            tracing::info!(%peer, height = tip.height, "connected");
+            self.tell(Event::PeerConnected { peer, tip });
+        }
+    }
+
+    fn refuse(&mut self, peer: PeerId, reason: RefusalReason) {
+        let length = match reason {
+            // A mistake in a configuration, soon to be corrected.
+            RefusalReason::OtherNetwork { .. } => self.config.timing.ban.min(OTHER_NETWORK_BAN),
+            _ => self.config.timing.ban,
+        };
+        let behaviour = self.swarm.behaviour_mut();
+        if let Some(lifted) = self.peers.ban(peer, Instant::now(), length) {
+            behaviour.blocked.unblock_peer(lifted);
+        }
+        behaviour.blocked.block_peer(peer);
+        behaviour.kademlia.remove_peer(&peer);
+        self.tell(Event::PeerRefused { peer, reason });
+    }
+
+    fn blame(&mut self, peer: PeerId, misbehaviour: Misbehaviour) {
+        tracing::warn!(%peer, ?misbehaviour, "a peer misbehaved");
+        let banned = self.peers.is_banned(&peer);
+        if !banned && self.peers.blame(peer, misbehaviour, Instant::now()) {
+            self.refuse(peer, RefusalReason::Banned(misbehaviour));
+        }
+    }
+
+    /// Hands an event to the node; false when it has no place for it.
+    fn tell(&mut self, event: Event) -> bool {
+        let told = self.around.events.try_send(event);
+        if let Err(mpsc::error::TrySendError::Full(event)) = &told {
+            let kind = std::mem::discriminant(event);
+            tracing::warn!(?kind, "the node is behind with its events; one is dropped");
+        }
+        told.is_ok()
+    }
+}
+
+fn provider_key(id: BlobId) -> kad::RecordKey {
+    kad::RecordKey::new(id.as_bytes())
+}

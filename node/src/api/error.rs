@@ -1,0 +1,96 @@
+//! Answers that say no: a status, what went wrong, and what to do next.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+
+use super::types::ErrorBody;
+use crate::ledger::LedgerError;
+use crate::mempool::Refusal;
+
+/// An answer with a 4xx or 5xx status.
+#[derive(Debug)]
+pub(super) struct ApiError {
+    status: StatusCode,
+    body: ErrorBody,
+}
+
+impl ApiError {
+    pub(super) fn new(status: StatusCode, error: impl ToString, hint: impl ToString) -> Self {
+        Self {
+            status,
+            body: ErrorBody {
+                error: error.to_string(),
+                hint: hint.to_string(),
+            },
+        }
+    }
+
+    pub(super) fn bad_request(error: impl ToString, hint: impl ToString) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, error, hint)
+    }
+
+    pub(super) fn not_found(error: impl ToString, hint: impl ToString) -> Self {
+        Self::new(StatusCode::NOT_FOUND, error, hint)
+    }
+
+    pub(super) fn too_large(limit: u64) -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the request body is longer than {limit} bytes"),
+            "send less; the operator of the node sets the limit of blobs in config.toml",
+        )
+    }
+
+    /// Trouble of the node itself; the cause is in its log, not in the answer.
+    pub(super) fn internal(cause: impl std::fmt::Display) -> Self {
+        tracing::error!(%cause, "a request failed for a reason of this node's own");
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the node could not answer",
+            "try again; the operator of the node finds the cause in its log",
+        )
+    }
+
+    pub(super) fn busy(what: &str) -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            format!("too many {what} at once"),
+            "try again in a moment",
+        )
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        (self.status, Json(self.body)).into_response()
+    }
+}
+
+impl From<LedgerError> for ApiError {
+    fn from(error: LedgerError) -> Self {
+        Self::internal(error)
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let status = match &refusal {
+            Refusal::Store(error) => return Self::internal(error),
+            Refusal::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Refusal::Malformed(_) | Refusal::Network { .. } | Refusal::Signature => {
+                StatusCode::BAD_REQUEST
+            }
+            Refusal::Rule(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Refusal::NonceTaken { .. } => StatusCode::CONFLICT,
+            Refusal::TooManyOfSender { .. } | Refusal::Full | Refusal::Evicted => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
+        };
+        let error = match &refusal {
+            Refusal::Rule(rule) => format!("rule {}: {rule}", rule.rule()),
+            other => other.to_string(),
+        };
+        Self::new(status, error, refusal.hint())
+    }
+}

@@ -1,0 +1,167 @@
+//! Reading the chain: status, accounts, competitions, registrations, blocks.
+
+use std::time::Duration;
+
+use agon_protocol::competition::Competition;
+use agon_protocol::digest::CompetitionId;
+use agon_protocol::identity::AccountId;
+use agon_protocol::state::State as Ledger;
+use agon_protocol::units::Height;
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use serde::Deserialize;
+
+use super::error::ApiError;
+use super::types::{
+    AccountView, BlockView, CompetitionSummary, CompetitionView, Leaderboard, RegistrationView,
+    Status,
+};
+use super::{Segment, Server, blocking, parse, views};
+use crate::node::clock::next_block_time;
+
+/// Longest long poll.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+
+pub(super) async fn status(State(server): State<Server>) -> Json<Status> {
+    let api = &server.api;
+    // a swarm that is stopping has no peers
+    let peers = api.network.peers().await.map_or(0, |peers| peers.len());
+    let state = api.ledger.state();
+    let validators = api.ledger.validators();
+    let is_own = |account| api.account == Some(account);
+    Json(Status {
+        network: api.ledger.network(),
+        name: api.ledger.genesis().name.clone(),
+        height: state.height().get(),
+        block: state.tip(),
+        time_ms: state.time().get(),
+        state_root: state.root(),
+        account: api.account,
+        validator: validators.iter().any(|validator| is_own(validator.account)),
+        validators: validators.len(),
+        peers,
+        version: env!("CARGO_PKG_VERSION").into(),
+        mempool: api.mempool.len(),
+    })
+}
+
+/// The query of a long poll.
+#[derive(Deserialize)]
+pub(super) struct Above {
+    height: u64,
+}
+
+pub(super) async fn wait(
+    State(server): State<Server>,
+    query: Result<Query<Above>, QueryRejection>,
+) -> Result<Json<Status>, ApiError> {
+    let Query(above) = query.map_err(|error| {
+        ApiError::bad_request(
+            error.body_text(),
+            "ask for /v1/wait?height=H with the height you know",
+        )
+    })?;
+    let _place = server
+        .waiting
+        .try_acquire()
+        .map_err(|_| ApiError::busy("waiting requests"))?;
+    let mut height = server.api.ledger.watch();
+    tokio::select! {
+        // the sender lives as long as the ledger, which this request holds
+        _ = height.wait_for(|tip| tip.get() > above.height) => {}
+        () = tokio::time::sleep(LONGEST_WAIT) => {}
+        () = server.api.shutdown.cancelled() => {}
+    }
+    Ok(status(State(server.clone())).await)
+}
+
+pub(super) async fn account(
+    State(server): State<Server>,
+    Segment(id): Segment,
+) -> Result<Json<AccountView>, ApiError> {
+    let account: AccountId = parse(&id)?;
+    let found = server.api.ledger.state().account(&account);
+    let nonce = server.api.mempool.next_nonce(&account, found.nonce);
+    Ok(Json(AccountView {
+        account,
+        balance: found.balance.get(),
+        nonce,
+    }))
+}
+
+pub(super) async fn competitions(State(server): State<Server>) -> Json<Vec<CompetitionSummary>> {
+    let state = server.api.ledger.state();
+    let time = next_block_time(&state);
+    let mut list: Vec<_> = state.competitions().collect();
+    list.sort_by_key(|competition| competition.opened);
+    Json(
+        list.into_iter()
+            .map(|competition| views::summary(competition, time))
+            .collect(),
+    )
+}
+
+fn find<'a>(state: &'a Ledger, id: &str) -> Result<&'a Competition, ApiError> {
+    let id: CompetitionId = parse(id)?;
+    state.competition(&id).ok_or_else(|| {
+        ApiError::not_found(
+            format!("there is no competition {id} on this network"),
+            "GET /v1/competitions lists them; a new one appears once its transaction is in a block",
+        )
+    })
+}
+
+pub(super) async fn competition(
+    State(server): State<Server>,
+    Segment(id): Segment,
+) -> Result<Json<CompetitionView>, ApiError> {
+    let state = server.api.ledger.state();
+    Ok(Json(views::competition(
+        find(&state, &id)?,
+        next_block_time(&state),
+    )))
+}
+
+pub(super) async fn leaderboard(
+    State(server): State<Server>,
+    Segment(id): Segment,
+) -> Result<Json<Leaderboard>, ApiError> {
+    let state = server.api.ledger.state();
+    Ok(Json(views::leaderboard(
+        find(&state, &id)?,
+        next_block_time(&state),
+    )))
+}
+
+pub(super) async fn registration(
+    State(server): State<Server>,
+    Segment(id): Segment,
+) -> Result<Json<RegistrationView>, ApiError> {
+    let state = server.api.ledger.state();
+    let id = parse(&id)?;
+    let found = state.registration(&id).ok_or_else(|| {
+        ApiError::not_found(
+            format!("there is no registration {id}, or it was withdrawn"),
+            "a new registration appears once its transaction is in a block",
+        )
+    })?;
+    Ok(Json(views::registration(found)))
+}
+
+pub(super) async fn block(
+    State(server): State<Server>,
+    Segment(height): Segment,
+) -> Result<Json<BlockView>, ApiError> {
+    let height: Height = parse(&height)?;
+    let view = blocking(move || {
+        let block = server.api.ledger.block(height)?;
+        Ok(block.map(|block| views::block(&block)))
+    });
+    view.await?.map(Json).ok_or_else(|| {
+        ApiError::not_found(
+            format!("block {height} is not here"),
+            "blocks are numbered from 1 to the height in /v1/status",
+        )
+    })
+}

@@ -1,0 +1,314 @@
+//! The JSON objects of the HTTP API: what the node answers and what the command line reads.
+//!
+//! Both sides use these types, so the contract cannot drift. Heights, times (milliseconds since 1970) and amounts are plain
+//! numbers; identifiers are 64 hexadecimal digits.
+
+use agon_protocol::digest::{
+    BlobId, BlockId, CompetitionId, DataDigest, KeyCommitment, ModelDigest, NetworkId,
+    RegistrationId, StateRoot, TransactionId,
+};
+use agon_protocol::identity::AccountId;
+use agon_protocol::statement::InputEncoding;
+use serde::{Deserialize, Serialize};
+
+/// `GET /v1/status` and `GET /v1/wait?height=H`: where the node stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The network the node is on.
+    pub network: NetworkId,
+    /// Name of the network, from the genesis.
+    pub name: String,
+    /// Height of the last committed block; 0 before the first.
+    pub height: u64,
+    /// Id of that block; the network's id as a block before the first.
+    pub block: BlockId,
+    /// Time of that block.
+    pub time_ms: u64,
+    /// State root after that block.
+    pub state_root: StateRoot,
+    /// The node's own account, when it has a key.
+    pub account: Option<AccountId>,
+    /// Whether that account is a validator of this network.
+    pub validator: bool,
+    /// Number of validators.
+    pub validators: usize,
+    /// Connected peers of the public swarm.
+    pub peers: usize,
+    /// Version of the software.
+    pub version: String,
+    /// Transactions waiting for a block.
+    pub mempool: usize,
+}
+
+/// `GET /v1/accounts/{id}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountView {
+    /// The account.
+    pub account: AccountId,
+    /// What it owns, without what is escrowed in competitions.
+    pub balance: u64,
+    /// The nonce to use next; waiting transactions are counted.
+    pub nonce: u64,
+}
+
+/// A blob named by a competition or a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlobView {
+    /// Its BLAKE3 hash.
+    pub id: BlobId,
+    /// Its length in bytes.
+    pub length: u64,
+}
+
+/// An item of `GET /v1/competitions`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompetitionSummary {
+    /// The competition.
+    pub id: CompetitionId,
+    /// Its title.
+    pub title: String,
+    /// Who opened it.
+    pub host: AccountId,
+    /// Name of the phase now: `announced`, `open`, `sealed`, `proving`, `paid`, `void` or `cancelled`.
+    pub phase: String,
+    /// The escrowed prize.
+    pub prize: u64,
+    /// Registrations so far.
+    pub registrations: usize,
+    /// When registration opens.
+    pub opens_at: u64,
+    /// Registrations are accepted before this block time.
+    pub register_until: u64,
+    /// The key is accepted before this block time.
+    pub key_until: u64,
+    /// Proofs are accepted before this block time.
+    pub prove_until: u64,
+}
+
+/// `GET /v1/competitions/{id}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompetitionView {
+    /// What the list shows too.
+    #[serde(flatten)]
+    pub summary: CompetitionSummary,
+    /// Description by the host.
+    pub description: String,
+    /// The public encoding of the inputs.
+    pub encoding: InputEncoding,
+    /// Number of classes.
+    pub classes: u32,
+    /// Samples of the sealed test set.
+    pub samples: u32,
+    /// Name of the metric (`accuracy`).
+    pub metric: String,
+    /// Weights and biases a model may have.
+    pub max_parameters: u64,
+    /// Published training data.
+    pub training_data: Option<BlobView>,
+    /// The sealed test set.
+    pub sealed_data: BlobView,
+    /// Digest of the opened test set.
+    pub data_digest: DataDigest,
+    /// Commitment to the key of the sealed test set.
+    pub key_commitment: KeyCommitment,
+    /// Basis points of the prize by rank.
+    pub payouts: Vec<u16>,
+    /// Deposit of a registration.
+    pub deposit: u64,
+    /// Bond of the host.
+    pub bond: u64,
+    /// Proofs a registration may submit.
+    pub submissions_per_registration: u8,
+    /// Registrations an account may have.
+    pub registrations_per_account: u8,
+    /// Fewer correct samples than this earn no prize.
+    pub minimum_correct: u32,
+    /// The released key, 64 hexadecimal digits.
+    pub key: Option<String>,
+    /// Ids of the registrations, in ledger order.
+    pub registration_ids: Vec<RegistrationId>,
+}
+
+/// `GET /v1/competitions/{id}/leaderboard`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leaderboard {
+    /// The competition.
+    pub competition: CompetitionId,
+    /// Its phase now.
+    pub phase: String,
+    /// Samples of the test set.
+    pub samples: u32,
+    /// Whether the ranking is final (the competition has been settled).
+    pub settled: bool,
+    /// The first deadline that has not passed; absent after the last.
+    pub next_deadline: Option<u64>,
+    /// Ranked entries, best first. Only registrations with an accepted proof are ranked.
+    pub entries: Vec<LeaderboardEntry>,
+}
+
+/// A line of the leaderboard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaderboardEntry {
+    /// 1 for the best.
+    pub rank: u32,
+    /// Who registered the model.
+    pub competitor: AccountId,
+    /// Proven number of correct samples.
+    pub correct: u32,
+    /// Samples of the test set.
+    pub samples: u32,
+    /// The registration.
+    pub registration: RegistrationId,
+    /// Height of the block that holds the registration.
+    pub height: u64,
+    /// What this rank is paid, once settled.
+    pub prize: Option<u64>,
+}
+
+/// `GET /v1/registrations/{id}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistrationView {
+    /// The registration.
+    pub id: RegistrationId,
+    /// Its competition.
+    pub competition: CompetitionId,
+    /// Who registered.
+    pub competitor: AccountId,
+    /// The committed model.
+    pub model: ModelDigest,
+    /// Height of the block that holds the registration.
+    pub height: u64,
+    /// Index of the transaction in that block.
+    pub index: u32,
+    /// Best proven number of correct samples.
+    pub correct: Option<u32>,
+    /// Proofs submitted so far.
+    pub submissions: u32,
+    /// Whether the competitor withdrew it.
+    pub withdrawn: bool,
+}
+
+/// `POST /v1/transactions` when the transaction was admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admitted {
+    /// Its id.
+    pub id: TransactionId,
+}
+
+/// `GET /v1/transactions/{id}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "lowercase")]
+pub enum TransactionStatus {
+    /// Admitted, in no block yet.
+    Pending {
+        /// What it waits for (a blob, a verdict, an earlier nonce, the next block).
+        waiting_for: String,
+    },
+    /// In a block.
+    Committed {
+        /// Height of that block.
+        height: u64,
+        /// Index in that block.
+        index: u32,
+        /// What the transaction did.
+        receipt: ReceiptView,
+    },
+    /// Refused by this node before it reached a block.
+    Refused {
+        /// Why.
+        error: String,
+    },
+    /// This node has not seen it, or has forgotten the refusal.
+    Unknown,
+}
+
+/// What a committed transaction did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "lowercase")]
+pub enum ReceiptView {
+    /// It did what it asked for.
+    Accepted,
+    /// It is in the block and cost the deposit, but did not do what it asked for.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// `PUT /v1/blobs`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredBlob {
+    /// BLAKE3 hash of the bytes.
+    pub id: BlobId,
+    /// Their number.
+    pub length: u64,
+}
+
+/// `GET /v1/blocks/{height}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockView {
+    /// Height.
+    pub height: u64,
+    /// Id.
+    pub id: BlockId,
+    /// Id of the parent.
+    pub parent: BlockId,
+    /// Block time.
+    pub time_ms: u64,
+    /// Who proposed it.
+    pub proposer: AccountId,
+    /// State root after it.
+    pub state_root: StateRoot,
+    /// Its transactions, in order.
+    pub transactions: Vec<BlockTransaction>,
+    /// What happened in it, in words, in order (settlements and voids too).
+    pub events: Vec<String>,
+    /// Who certified it.
+    pub certificate: CertificateView,
+}
+
+/// A transaction of a block.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockTransaction {
+    /// Id.
+    pub id: TransactionId,
+    /// Sender.
+    pub sender: AccountId,
+    /// Nonce.
+    pub nonce: u64,
+    /// Kind of action (`submit_proof`).
+    pub action: String,
+    /// What it did.
+    pub receipt: ReceiptView,
+}
+
+/// The certificate of a block, in short.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateView {
+    /// Engine round in which the block was decided.
+    pub round: u32,
+    /// Validators whose precommit is in the certificate.
+    pub signers: Vec<AccountId>,
+}
+
+/// Any answer with a 4xx or 5xx status.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// What went wrong.
+    pub error: String,
+    /// What to do next.
+    pub hint: String,
+}
+
+/// `<data-dir>/addresses.json`: where a running node listens, written once everything is bound.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Addresses {
+    /// Process id of the node.
+    pub process: u32,
+    /// Address of the HTTP API, `127.0.0.1:PORT`.
+    pub api: String,
+    /// Multiaddresses of the public swarm, with `/p2p/PEER`, as they go into another node's `bootstrap`.
+    pub swarm: Vec<String>,
+    /// Multiaddress of the validators' own port, when the node is a validator.
+    pub consensus: Option<String>,
+}

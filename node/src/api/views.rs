@@ -1,0 +1,287 @@
+//! From the ledger's objects to the JSON objects of the API.
+
+use agon_protocol::block::Block;
+use agon_protocol::competition::{BlobRef, Competition, Metric, Registration};
+use agon_protocol::scorer;
+use agon_protocol::transition::{Event, Outcome, Payment, Receipt};
+use agon_protocol::units::TimeMs;
+
+use super::types::{
+    BlobView, BlockTransaction, BlockView, CertificateView, CompetitionSummary, CompetitionView,
+    Leaderboard, LeaderboardEntry, ReceiptView, RegistrationView,
+};
+use crate::ledger::CommittedBlock;
+
+fn blob(blob: BlobRef) -> BlobView {
+    BlobView {
+        id: blob.id,
+        length: blob.length,
+    }
+}
+
+pub(super) fn summary(competition: &Competition, time: TimeMs) -> CompetitionSummary {
+    let spec = &competition.spec;
+    CompetitionSummary {
+        id: competition.id,
+        title: spec.title.clone(),
+        host: competition.host,
+        phase: competition.phase(time).to_string(),
+        prize: competition.prize.get(),
+        registrations: competition.registrations.len(),
+        opens_at: spec.opens_at.get(),
+        register_until: spec.register_until.get(),
+        key_until: spec.key_until.get(),
+        prove_until: spec.prove_until.get(),
+    }
+}
+
+pub(super) fn competition(competition: &Competition, time: TimeMs) -> CompetitionView {
+    let spec = &competition.spec;
+    CompetitionView {
+        summary: summary(competition, time),
+        description: spec.description.clone(),
+        encoding: spec.encoding.clone(),
+        classes: spec.classes,
+        samples: spec.samples,
+        metric: match spec.metric {
+            Metric::Accuracy => "accuracy".into(),
+        },
+        max_parameters: spec.max_parameters,
+        training_data: spec.training_data.map(blob),
+        sealed_data: blob(spec.sealed_data),
+        data_digest: spec.data_digest,
+        key_commitment: spec.key_commitment,
+        payouts: spec.payouts.clone(),
+        deposit: spec.deposit.get(),
+        bond: competition.bond.get(),
+        submissions_per_registration: spec.submissions_per_registration,
+        registrations_per_account: spec.registrations_per_account,
+        minimum_correct: spec.minimum_correct,
+        key: competition.key.map(|key| key.reveal()),
+        registration_ids: competition
+            .registrations
+            .iter()
+            .map(|entry| entry.id)
+            .collect(),
+    }
+}
+
+pub(super) fn leaderboard(competition: &Competition, time: TimeMs) -> Leaderboard {
+    let spec = &competition.spec;
+    let settled = competition.ending.is_some();
+    let entries = scorer::leaderboard(competition)
+        .into_iter()
+        .filter_map(|rank| {
+            let registration = competition.registration(&rank.registration)?;
+            Some(LeaderboardEntry {
+                rank: rank.rank,
+                competitor: rank.competitor,
+                correct: rank.correct,
+                samples: spec.samples,
+                registration: rank.registration,
+                height: registration.registered.height.get(),
+                prize: settled.then_some(registration.paid.get()),
+            })
+        })
+        .collect();
+    let deadlines = [
+        spec.opens_at,
+        spec.register_until,
+        spec.key_until,
+        spec.prove_until,
+    ];
+    let next = deadlines.into_iter().find(|deadline| *deadline > time);
+    Leaderboard {
+        competition: competition.id,
+        phase: competition.phase(time).to_string(),
+        samples: spec.samples,
+        settled,
+        next_deadline: next.filter(|_| !settled).map(TimeMs::get),
+        entries,
+    }
+}
+
+pub(super) fn registration(registration: &Registration) -> RegistrationView {
+    RegistrationView {
+        id: registration.id,
+        competition: registration.competition,
+        competitor: registration.competitor,
+        model: registration.model,
+        height: registration.registered.height.get(),
+        index: registration.registered.index,
+        correct: registration.best(),
+        submissions: registration.submissions.len() as u32,
+        withdrawn: false,
+    }
+}
+
+pub(super) fn receipt(receipt: &Receipt) -> ReceiptView {
+    match receipt.outcome {
+        Outcome::Applied => ReceiptView::Accepted,
+        Outcome::Refused { reason } => ReceiptView::Refused {
+            reason: reason.to_string(),
+        },
+    }
+}
+
+pub(super) fn block(committed: &CommittedBlock) -> BlockView {
+    let CommittedBlock {
+        block,
+        certificate,
+        outcome,
+    } = committed;
+    let Block {
+        version: _,
+        network: _,
+        height,
+        time,
+        parent,
+        proposer,
+        state_root,
+        transactions,
+    } = block;
+    let transactions = transactions
+        .iter()
+        .zip(&outcome.receipts)
+        .map(|(signed, outcome)| BlockTransaction {
+            id: outcome.transaction,
+            sender: signed.transaction.sender,
+            nonce: signed.transaction.nonce,
+            action: signed.transaction.action.name().into(),
+            receipt: receipt(outcome),
+        })
+        .collect();
+    BlockView {
+        height: height.get(),
+        id: certificate.block,
+        parent: *parent,
+        time_ms: time.get(),
+        proposer: *proposer,
+        state_root: *state_root,
+        transactions,
+        events: outcome.events.iter().map(event).collect(),
+        certificate: CertificateView {
+            round: certificate.round,
+            signers: certificate
+                .signatures
+                .iter()
+                .map(|signature| signature.validator)
+                .collect(),
+        },
+    }
+}
+
+/// An event in words.
+fn event(event: &Event) -> String {
+    match event {
+        Event::Transferred { from, to, amount } => {
+            format!("{} sent {amount} to {}", from.short(), to.short())
+        }
+        Event::Opened {
+            competition,
+            title,
+            host,
+            prize,
+            bond: _,
+        } => format!(
+            "{} opened competition {} “{title}” with prize {prize}",
+            host.short(),
+            competition.short()
+        ),
+        Event::Cancelled {
+            competition,
+            payments: _,
+        } => {
+            format!("competition {} was cancelled", competition.short())
+        }
+        Event::Registered {
+            competition,
+            registration,
+            competitor,
+            model: _,
+            deposit: _,
+        } => format!(
+            "{} registered {} in competition {}",
+            competitor.short(),
+            registration.short(),
+            competition.short()
+        ),
+        Event::Withdrawn {
+            competition,
+            registration,
+            competitor,
+            deposit: _,
+        } => format!(
+            "{} withdrew {} from competition {}",
+            competitor.short(),
+            registration.short(),
+            competition.short()
+        ),
+        Event::KeyReleased { competition } => {
+            format!(
+                "the test set of competition {} is open",
+                competition.short()
+            )
+        }
+        Event::ProofAccepted {
+            competition,
+            registration: _,
+            competitor,
+            correct,
+            samples,
+        } => format!(
+            "{} proved {correct} of {samples} in competition {}",
+            competitor.short(),
+            competition.short()
+        ),
+        Event::ProofRefused {
+            competition,
+            registration: _,
+            competitor,
+            claimed,
+            deposit: _,
+            reason,
+        } => {
+            format!(
+                "{} claimed {claimed} in competition {}: {reason}",
+                competitor.short(),
+                competition.short()
+            )
+        }
+        Event::Settled {
+            competition,
+            ranks,
+            payments,
+        } => {
+            let winner = ranks
+                .first()
+                .map(|rank| rank.competitor.short())
+                .unwrap_or_default();
+            format!(
+                "competition {} was settled, {winner} won; {}",
+                competition.short(),
+                paid(payments)
+            )
+        }
+        Event::Voided {
+            competition,
+            reason,
+            payments,
+            to_treasury: _,
+        } => {
+            format!(
+                "competition {} is void ({reason:?}); {}",
+                competition.short(),
+                paid(payments)
+            )
+        }
+    }
+}
+
+fn paid(payments: &[Payment]) -> String {
+    let parts: Vec<_> = payments
+        .iter()
+        .map(|payment| format!("{} to {}", payment.amount, payment.account.short()))
+        .collect();
+    format!("paid: {}", parts.join(", "))
+}

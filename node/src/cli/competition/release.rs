@@ -1,0 +1,75 @@
+//! `agon competition release-key`: opens the test set for everybody.
+
+use std::fmt;
+
+use agon_node::keys;
+use agon_protocol::digest::CompetitionId;
+use agon_protocol::sealed::DataKey;
+use agon_protocol::transactions::Action;
+use clap::Args;
+use serde::Serialize;
+
+use crate::cli::failure::Failure;
+use crate::cli::sender::Sender;
+use crate::cli::{Outcome, Session};
+
+#[derive(Debug, Args)]
+pub(crate) struct ReleaseArguments {
+    /// The competition
+    id: CompetitionId,
+    /// Wait until registration is closed
+    #[arg(long)]
+    wait: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Released {
+    competition: CompetitionId,
+    height: u64,
+}
+
+impl fmt::Display for Released {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the test set is open since height {}", self.height)
+    }
+}
+
+pub(super) fn run(arguments: &ReleaseArguments, session: &Session) -> Result<Outcome, Failure> {
+    let competition = arguments.id;
+    let path = session.home.data_key_path(&competition);
+    let secret = keys::read_secret(&path).map_err(|error| {
+        Failure::new(
+            error,
+            "run this with the --home that `agon competition open` was run with",
+        )
+    })?;
+    let key = DataKey::from_raw(secret);
+    let sender = Sender::new(session)?;
+    let mut height = sender.client.status()?.height;
+    let mut view = sender.client.competition(&competition)?;
+    if key.commitment() != view.key_commitment {
+        return Err(Failure::new(
+            format!("{} is not the key of this competition", path.display()),
+            "restore the file that `agon competition open` wrote",
+        ));
+    }
+    let spinner = session.console.spinner("waiting for registration to close");
+    while matches!(view.summary.phase.as_str(), "announced" | "open") {
+        if !arguments.wait {
+            return Err(Failure::new(
+                "registration is not closed yet, and a key that is out stays out",
+                "wait for the deadline, or add --wait",
+            ));
+        }
+        height = sender.client.wait(height)?.height;
+        view = sender.client.competition(&competition)?;
+    }
+    spinner.finish_and_clear();
+    let transaction = sender.sign(sender.nonce()?, Action::ReleaseKey { competition, key });
+    let height = sender.send(&transaction)?;
+    session.console.result(&Released {
+        competition,
+        height,
+    });
+    Ok(Outcome::Done)
+}

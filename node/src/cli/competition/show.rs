@@ -1,0 +1,187 @@
+//! `agon competition list` and `show`.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use agon_node::api::types::{CompetitionSummary, CompetitionView};
+use agon_protocol::digest::CompetitionId;
+use clap::Args;
+use serde::Serialize;
+
+use crate::cli::failure::Failure;
+use crate::cli::home::replace_file;
+use crate::cli::parse::describe_moment;
+use crate::cli::{Outcome, Session};
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArguments {
+    /// The competition
+    id: CompetitionId,
+    /// Save the training data as CSV
+    #[arg(long, value_name = "FILE")]
+    save_training: Option<PathBuf>,
+}
+
+/// All competitions, newest deadlines last.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Listed(Vec<CompetitionSummary>);
+
+impl fmt::Display for Listed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return write!(f, "no competitions");
+        }
+        for summary in &self.0 {
+            writeln!(
+                f,
+                "{}  {:<10} prize {:<8} {:>3} registered  {}",
+                summary.id, summary.phase, summary.prize, summary.registrations, summary.title
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// What comes next in a competition, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct NextStep {
+    what: &'static str,
+    at_ms: u64,
+}
+
+/// One competition with what comes next.
+#[derive(Debug, Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    view: CompetitionView,
+    next: Option<NextStep>,
+}
+
+pub(super) fn list(session: &Session) -> Result<Outcome, Failure> {
+    let mut competitions = session.home.client().competitions()?;
+    competitions.sort_by_key(|summary| (summary.prove_until, summary.id));
+    session.console.result(&Listed(competitions));
+    Ok(Outcome::Done)
+}
+
+pub(super) fn show(arguments: &ShowArguments, session: &Session) -> Result<Outcome, Failure> {
+    let client = session.home.client();
+    let view = client.competition(&arguments.id)?;
+    if let Some(path) = &arguments.save_training {
+        let Some(blob) = view.training_data else {
+            return Err(Failure::new(
+                "this competition publishes no training data",
+                "leave --save-training out",
+            ));
+        };
+        replace_file(path, &client.blob(&blob.id, blob.length)?)?;
+        session
+            .console
+            .note(format!("training data saved as {}", path.display()));
+    }
+    let next = next_step(&view.summary);
+    session.console.result(&Shown { view, next });
+    Ok(Outcome::Done)
+}
+
+fn next_step(summary: &CompetitionSummary) -> Option<NextStep> {
+    let (what, at_ms) = match summary.phase.as_str() {
+        "announced" => ("registration opens", summary.opens_at),
+        "open" => ("registration closes", summary.register_until),
+        "sealed" => ("the host must have released the key", summary.key_until),
+        "proving" => ("proofs are due and the prize is paid", summary.prove_until),
+        _ => return None,
+    };
+    Some(NextStep { what, at_ms })
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let CompetitionView {
+            summary,
+            description,
+            encoding,
+            classes,
+            samples,
+            metric,
+            max_parameters,
+            training_data,
+            sealed_data,
+            data_digest,
+            key_commitment,
+            payouts,
+            deposit,
+            bond,
+            submissions_per_registration,
+            registrations_per_account,
+            minimum_correct,
+            key,
+            registration_ids,
+        } = &self.view;
+        let mut line = |name: &str, value: &dyn fmt::Display| writeln!(f, "{name:<16} {value}");
+        line("competition", &summary.id)?;
+        line("title", &summary.title)?;
+        if !description.is_empty() {
+            line("description", description)?;
+        }
+        line("phase", &summary.phase)?;
+        if let Some(next) = &self.next {
+            line(
+                "next",
+                &format!("{}: {}", next.what, describe_moment(next.at_ms)),
+            )?;
+        }
+        line("host", &summary.host)?;
+        line(
+            "prize",
+            &format!("{} (bond {bond}, deposit {deposit})", summary.prize),
+        )?;
+        let shares: Vec<String> = payouts
+            .iter()
+            .map(|share| format!("{} %", f64::from(*share) / 100.0))
+            .collect();
+        line("payouts by rank", &shares.join(", "))?;
+        line(
+            "metric",
+            &format!("{metric}, at least {minimum_correct} of {samples} correct for a prize"),
+        )?;
+        line(
+            "task",
+            &format!("{} features to {classes} classes", encoding.width()),
+        )?;
+        line("model limit", &format!("{max_parameters} parameters"))?;
+        line(
+            "quota",
+            &format!(
+                "{registrations_per_account} registrations an account, {submissions_per_registration} proofs each"
+            ),
+        )?;
+        line(
+            "test set",
+            &format!(
+                "{samples} samples, sealed as blob {} ({} bytes)",
+                sealed_data.id, sealed_data.length
+            ),
+        )?;
+        line("test set digest", data_digest)?;
+        line("key commitment", key_commitment)?;
+        line("key", &key.as_deref().unwrap_or("not released"))?;
+        match training_data {
+            Some(blob) => line(
+                "training data",
+                &format!("{} bytes: --save-training FILE", blob.length),
+            )?,
+            None => line("training data", &"none published")?,
+        }
+        line("opens", &describe_moment(summary.opens_at))?;
+        line("register until", &describe_moment(summary.register_until))?;
+        line("key until", &describe_moment(summary.key_until))?;
+        line("prove until", &describe_moment(summary.prove_until))?;
+        line("registrations", &summary.registrations)?;
+        for id in registration_ids {
+            line("", id)?;
+        }
+        Ok(())
+    }
+}

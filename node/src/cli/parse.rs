@@ -1,0 +1,142 @@
+//! Values that people type: durations, times, amounts for accounts, payout tables.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use agon_protocol::identity::AccountId;
+use agon_protocol::limits::{MAX_PAYOUTS, PAYOUT_TOTAL};
+use agon_protocol::units::Amount;
+
+/// `90s`, `10m`, `1h 30m`, `7d`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error} (write it as 90s, 10m or 2h)"))
+}
+
+/// A moment as milliseconds since 1970: `2026-12-01T18:00:00Z`.
+pub(crate) fn moment(text: &str) -> Result<u64, String> {
+    let time = humantime::parse_rfc3339_weak(text)
+        .map_err(|error| format!("{error} (write it as 2026-12-01T18:00:00Z)"))?;
+    Ok(since_epoch(time))
+}
+
+/// An account and an amount: `ACCOUNT=AMOUNT`.
+pub(crate) fn balance(text: &str) -> Result<(AccountId, Amount), String> {
+    let (account, amount) = text
+        .split_once('=')
+        .ok_or("write it as ACCOUNT=AMOUNT".to_owned())?;
+    let account = account
+        .parse()
+        .map_err(|error| format!("{error} (see `agon key show`)"))?;
+    let amount = amount
+        .parse()
+        .map_err(|error| format!("{amount:?} is no amount: {error}"))?;
+    Ok((account, amount))
+}
+
+/// Shares of the prize by rank, in percent: `100` or `60,30,10` or `62.5,37.5`; basis points come out.
+pub(crate) fn payouts(text: &str) -> Result<Vec<u16>, String> {
+    let shares: Vec<u16> = text.split(',').map(percent).collect::<Result<_, _>>()?;
+    let total: u32 = shares.iter().map(|share| u32::from(*share)).sum();
+    if total != PAYOUT_TOTAL {
+        return Err(format!(
+            "the shares add up to {} %, not 100 %",
+            f64::from(total) / 100.0
+        ));
+    }
+    if shares.len() > MAX_PAYOUTS {
+        return Err(format!("at most {MAX_PAYOUTS} ranks can be paid"));
+    }
+    Ok(shares)
+}
+
+/// A percentage with at most two decimals, as basis points.
+fn percent(text: &str) -> Result<u16, String> {
+    let wrong = || format!("{text:?} is no share in percent, such as 60 or 62.5");
+    let (whole, decimals) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty()
+        || whole.len() > 3
+        || decimals.len() > 2
+        || !digits(whole)
+        || !digits(decimals)
+    {
+        return Err(wrong());
+    }
+    let points: u32 = format!("{whole}{decimals:0<2}")
+        .parse()
+        .map_err(|_| wrong())?;
+    u16::try_from(points)
+        .ok()
+        .filter(|points| (1..=PAYOUT_TOTAL).contains(&u32::from(*points)))
+        .ok_or_else(wrong)
+}
+
+/// This machine's clock, in milliseconds since 1970.
+pub(crate) fn now_ms() -> u64 {
+    since_epoch(SystemTime::now())
+}
+
+/// A block time for people: `2026-12-01T18:00:00Z, in 2h 3m`.
+pub(crate) fn describe_moment(time_ms: u64) -> String {
+    let time = UNIX_EPOCH.checked_add(Duration::from_millis(time_ms));
+    // the formatter covers the years up to 9999
+    let date = match time.filter(|_| time_ms < 253_402_300_800_000) {
+        Some(time) => humantime::format_rfc3339_seconds(time).to_string(),
+        None => format!("{time_ms} ms"),
+    };
+    let now = now_ms();
+    let distance = Duration::from_secs(now.abs_diff(time_ms).div_ceil(1000));
+    let distance = humantime::format_duration(distance);
+    if time_ms > now {
+        format!("{date}, in {distance}")
+    } else {
+        format!("{date}, {distance} ago")
+    }
+}
+
+fn since_epoch(time: SystemTime) -> u64 {
+    let elapsed = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payout_shares_become_basis_points() {
+        assert_eq!(payouts("100"), Ok(vec![10_000]));
+        assert_eq!(payouts("62.5, 27.25,10.25"), Ok(vec![6_250, 2_725, 1_025]));
+    }
+
+    #[test]
+    fn rejects_shares_that_are_not_the_whole_prize() {
+        for text in [
+            "", "99", "60,60", "100,0", "-1,101", "1e2", "99.999", "50,50.5", "٣,97",
+        ] {
+            assert!(payouts(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn balances_need_an_account_and_an_amount() {
+        let account = "ab".repeat(32);
+        let (parsed, amount) = balance(&format!("{account}=25")).unwrap();
+        assert_eq!((parsed.to_string(), amount.get()), (account.clone(), 25));
+        for text in [
+            account.clone(),
+            format!("{account}=x"),
+            format!("{account}=-1"),
+            "ab=1".into(),
+        ] {
+            assert!(balance(&text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn moments_are_milliseconds_since_1970() {
+        assert_eq!(moment("1970-01-01T00:00:01Z"), Ok(1000));
+        assert!(moment("tomorrow").is_err());
+        assert!(describe_moment(0).starts_with("1970-01-01T00:00:00Z"));
+        assert!(describe_moment(u64::MAX).contains(", in "));
+    }
+}

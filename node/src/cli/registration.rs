@@ -1,0 +1,232 @@
+//! What a competitor keeps about a registration: a public record, the secret opening of the commitment, and the proof
+//! that was sent last, so that every step can be taken up again after a crash.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use agon_node::keys;
+use agon_protocol::digest::{CompetitionId, ModelDigest, NetworkId, RegistrationId};
+use agon_protocol::identity::AccountId;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::failure::{Failure, Next};
+use super::home::{Home, key_failure, replace_file};
+
+/// `HOME/registrations/<id>.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) network: NetworkId,
+    pub(crate) competition: CompetitionId,
+    pub(crate) registration: RegistrationId,
+    pub(crate) competitor: AccountId,
+    pub(crate) model: ModelDigest,
+    /// The file that was registered, for people.
+    pub(crate) source: PathBuf,
+    pub(crate) parameters: u64,
+}
+
+/// `HOME/registrations/<id>.submission.json`: a proof that was made and its transaction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Attempt {
+    pub(crate) nonce: u64,
+    /// The signed transaction in hexadecimal, as it was or will be sent.
+    pub(crate) transaction: String,
+    pub(crate) correct: u32,
+    pub(crate) samples: u32,
+    pub(crate) proof_bytes: u64,
+    pub(crate) prove_seconds: f64,
+}
+
+/// The files of one registration.
+#[derive(Debug)]
+pub(crate) struct Files {
+    folder: PathBuf,
+    name: String,
+}
+
+impl Files {
+    pub(crate) fn new(home: &Home, registration: &RegistrationId) -> Self {
+        Self {
+            folder: home.registrations(),
+            name: registration.to_string(),
+        }
+    }
+
+    /// The secret opening of the model commitment.
+    pub(crate) fn model(&self) -> PathBuf {
+        self.path("model")
+    }
+
+    /// The proof that was made last.
+    pub(crate) fn proof(&self) -> PathBuf {
+        self.path("proof")
+    }
+
+    /// Writes the secret opening, then the record that names it.
+    pub(crate) fn create(&self, record: &Record, opening: &[u8]) -> Result<(), Failure> {
+        let json = to_json(record);
+        for (path, bytes) in [(self.model(), opening), (self.path("json"), &json[..])] {
+            keys::write_secret(&path, bytes).map_err(|error| key_failure(error, &path))?;
+        }
+        Ok(())
+    }
+
+    /// The attempt that was saved last, if any.
+    pub(crate) fn attempt(&self) -> Result<Option<Attempt>, Failure> {
+        let path = self.path("submission.json");
+        if !path.exists() {
+            return Ok(None);
+        }
+        read_json(&path).map(Some)
+    }
+
+    /// Replaces the saved attempt: first the proof, then the record that says it is there.
+    pub(crate) fn save_attempt(&self, attempt: &Attempt, proof: &[u8]) -> Result<(), Failure> {
+        replace_file(&self.proof(), proof)?;
+        replace_file(&self.path("submission.json"), &to_json(attempt))
+    }
+
+    fn path(&self, extension: &str) -> PathBuf {
+        self.folder.join(format!("{}.{extension}", self.name))
+    }
+}
+
+/// The registration that `id` means: itself, or the only one of this home in the competition `id`.
+pub(crate) fn find(home: &Home, id: &str, network: NetworkId) -> Result<Record, Failure> {
+    let mut found: Vec<Record> = all(&home.registrations())?
+        .into_iter()
+        .filter(|record| {
+            record.registration.to_string() == id || record.competition.to_string() == id
+        })
+        .collect();
+    let elsewhere = !found.is_empty();
+    found.retain(|record| record.network == network);
+    match (found.pop(), found.is_empty()) {
+        (Some(record), true) => Ok(record),
+        (Some(_), false) => Err(Failure::new(
+            "this home has several registrations in that competition",
+            "name one of the files in HOME/registrations instead: agon submit REGISTRATION",
+        )),
+        (None, _) if elsewhere => Err(Failure::new(
+            "that registration belongs to another network than the node's",
+            "name a node of the right network with --node URL",
+        )),
+        (None, _) => Err(Failure::new(
+            format!("{} has no registration {id}", home.folder().display()),
+            "give the competition's or the registration's id, and the --home that `agon register` was run with",
+        )),
+    }
+}
+
+fn all(folder: &Path) -> Result<Vec<Record>, Failure> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => {
+            return Err(error).next(format!("check that {} is a folder", folder.display()));
+        }
+    };
+    let mut records = Vec::new();
+    for entry in entries {
+        let path = entry.next("check the folder of registrations")?.path();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        if name.ends_with(".json") && !name.ends_with(".submission.json") {
+            records.push(read_json(&path)?);
+        }
+    }
+    Ok(records)
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Failure> {
+    fs::read(path)
+        .map_err(|error| error.to_string())
+        .and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string()))
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))
+        .next("restore the file from a copy, or move it away")
+}
+
+fn to_json(value: &impl Serialize) -> Vec<u8> {
+    let mut json = serde_json::to_vec_pretty(value).expect("records are plain structures");
+    json.push(b'\n');
+    json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(competition: u8, registration: u8, network: u8) -> Record {
+        Record {
+            network: NetworkId::from_raw([network; 32]),
+            competition: CompetitionId::from_raw([competition; 32]),
+            registration: RegistrationId::from_raw([registration; 32]),
+            competitor: AccountId::from_raw([9; 32]),
+            model: ModelDigest::from_raw([8; 32]),
+            source: "model.onnx".into(),
+            parameters: 650,
+        }
+    }
+
+    fn home_with(records: &[Record]) -> (tempfile::TempDir, Home) {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(Some(folder.path().to_owned()), None, None).unwrap();
+        for record in records {
+            let files = Files::new(&home, &record.registration);
+            files.create(record, b"opening").unwrap();
+        }
+        (folder, home)
+    }
+
+    #[test]
+    fn a_registration_is_found_by_its_id_and_by_its_competition() {
+        let (_folder, home) = home_with(&[record(1, 2, 7), record(3, 4, 7)]);
+        let network = NetworkId::from_raw([7; 32]);
+        for id in ["01".repeat(32), "02".repeat(32)] {
+            assert_eq!(find(&home, &id, network).unwrap(), record(1, 2, 7));
+        }
+    }
+
+    #[test]
+    fn rejects_an_ambiguous_a_foreign_and_an_unknown_registration() {
+        let (_folder, home) = home_with(&[record(1, 2, 7), record(1, 4, 7), record(5, 6, 8)]);
+        let network = NetworkId::from_raw([7; 32]);
+        for (id, cause) in [
+            ("01", "several"),
+            ("05", "another network"),
+            ("0a", "no registration"),
+        ] {
+            let error = find(&home, &id.repeat(32), network).unwrap_err();
+            assert!(error.to_string().contains(cause), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_secret_opening_is_never_overwritten() {
+        let (_folder, home) = home_with(&[record(1, 2, 7)]);
+        let files = Files::new(&home, &record(1, 2, 7).registration);
+        assert!(files.create(&record(1, 2, 7), b"other").is_err());
+        assert_eq!(fs::read(files.model()).unwrap(), b"opening");
+    }
+
+    #[test]
+    fn an_attempt_survives_the_disk() {
+        let (_folder, home) = home_with(&[record(1, 2, 7)]);
+        let files = Files::new(&home, &record(1, 2, 7).registration);
+        assert_eq!(files.attempt().unwrap(), None);
+        let attempt = Attempt {
+            nonce: 3,
+            transaction: "ab".into(),
+            correct: 500,
+            samples: 540,
+            proof_bytes: 5,
+            prove_seconds: 1.5,
+        };
+        files.save_attempt(&attempt, b"proof").unwrap();
+        assert_eq!(files.attempt().unwrap(), Some(attempt));
+    }
+}

@@ -1,0 +1,300 @@
+//! `agon submit`: finds the opened test set, proves the registered model's score on it, sends the proof and waits for the
+//! validators' verdict.
+//!
+//! Every step is on disk before the next, so the command can be run again after a crash: a proof that was made is sent
+//! again, one that was sent is waited for, and only a proof whose nonce is gone is made anew.
+
+use std::fmt;
+use std::time::Instant;
+
+use agon_circuits::commitment::CommittedModel;
+use agon_circuits::generators::Generators;
+use agon_circuits::layout::Layout;
+use agon_circuits::prover;
+use agon_circuits::verifier::{Expected, Verifier};
+use agon_node::api::types::{CompetitionView, TransactionStatus};
+use agon_node::sealed;
+use agon_protocol::codec::{Decode, Encode};
+use agon_protocol::competition::BlobRef;
+use agon_protocol::digest::{BlobId, CompetitionId, RegistrationId, TransactionId};
+use agon_protocol::identity::AccountId;
+use agon_protocol::sealed::DataKey;
+use agon_protocol::statement::{Context, Dataset};
+use agon_protocol::transactions::{Action, SignedTransaction};
+use clap::Args;
+use serde::Serialize;
+
+use super::failure::{Failure, Next};
+use super::home::{generator_cache, read_file};
+use super::leaderboard::has_ended;
+use super::parse::describe_moment;
+use super::progress::ProofProgress;
+use super::registration::{self, Attempt, Files, Record};
+use super::sender::{Fate, Sender};
+use super::{Outcome, Session};
+
+/// Proofs made because another transaction of the account took the nonce; more means that something else keeps sending.
+const MAX_ATTEMPTS: usize = 3;
+
+#[derive(Debug, Args)]
+pub(crate) struct SubmitArguments {
+    /// The competition, or the registration when there are several
+    id: String,
+    /// Wait until the test set is open
+    #[arg(long)]
+    wait: bool,
+}
+
+/// The validators' verdict on a submission.
+#[derive(Debug, Serialize)]
+struct Submitted {
+    accepted: bool,
+    registration: RegistrationId,
+    competition: CompetitionId,
+    competitor: AccountId,
+    correct: u32,
+    samples: u32,
+    transaction: TransactionId,
+    height: Option<u64>,
+    proof_bytes: u64,
+    prove_seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl fmt::Display for Submitted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (correct, samples) = (self.correct, self.samples);
+        match (&self.reason, self.height) {
+            (None, Some(height)) => write!(
+                f,
+                "accepted at height {height}: {correct} of {samples} correct, proven in {:.1} s with {} bytes",
+                self.prove_seconds, self.proof_bytes
+            ),
+            (reason, _) => write!(
+                f,
+                "refused: {}",
+                reason.as_deref().unwrap_or("no reason given")
+            ),
+        }
+    }
+}
+
+pub(crate) fn run(arguments: &SubmitArguments, session: &Session) -> Result<Outcome, Failure> {
+    let sender = Sender::new(session)?;
+    let record = registration::find(&session.home, &arguments.id, sender.network)?;
+    if record.competitor != sender.account() {
+        return Err(Failure::new(
+            format!("that registration belongs to {}", record.competitor),
+            "use its key with --key FILE",
+        ));
+    }
+    let work = Work {
+        files: Files::new(&session.home, &record.registration),
+        record,
+        sender,
+        session,
+    };
+    let view = work.wait_until_open(arguments.wait)?;
+    let submitted = work.submit(&view)?;
+    session.console.result(&submitted);
+    Ok(if submitted.accepted {
+        Outcome::Done
+    } else {
+        Outcome::Negative
+    })
+}
+
+/// One registration on its way to a verdict.
+struct Work<'a> {
+    session: &'a Session,
+    sender: Sender,
+    record: Record,
+    files: Files,
+}
+
+impl Work<'_> {
+    /// The competition once its key is released.
+    fn wait_until_open(&self, wait: bool) -> Result<CompetitionView, Failure> {
+        let client = &self.sender.client;
+        let spinner = self
+            .session
+            .console
+            .spinner("waiting for the key of the test set");
+        let mut height = client.status()?.height;
+        loop {
+            let view = client.competition(&self.record.competition)?;
+            let summary = &view.summary;
+            // A settled competition still tells what became of a proof that was sent in time.
+            if view.key.is_some() {
+                return Ok(view);
+            }
+            if has_ended(&summary.phase) {
+                return Err(Failure::new(
+                    format!("the competition is over without a key ({})", summary.phase),
+                    "nothing is left to do: deposits are returned by the network",
+                ));
+            }
+            if !wait {
+                return Err(Failure::new(
+                    format!(
+                        "the test set is not open yet; registration closes {}",
+                        describe_moment(summary.register_until)
+                    ),
+                    "run this again then, or add --wait",
+                ));
+            }
+            spinner.set_message(format!("the competition is {}", summary.phase));
+            height = client.wait(height)?.height;
+        }
+    }
+
+    fn submit(&self, view: &CompetitionView) -> Result<Submitted, Failure> {
+        if let Some(attempt) = self.files.attempt()?
+            && let Some(submitted) = self.resume(attempt)?
+        {
+            return Ok(submitted);
+        }
+        if view.summary.phase != "proving" {
+            return Err(Failure::new(
+                format!(
+                    "proofs are not taken any more (phase {}, due {})",
+                    view.summary.phase,
+                    describe_moment(view.summary.prove_until)
+                ),
+                "see the result with `agon leaderboard COMPETITION`",
+            ));
+        }
+        let data = self.open_test_set(view)?;
+        for _ in 0..MAX_ATTEMPTS {
+            let attempt = self.prove(view, &data)?;
+            if let Some(submitted) = self.resume(attempt)? {
+                return Ok(submitted);
+            }
+        }
+        Err(Failure::new(
+            "other transactions of this account keep taking the proof's nonce",
+            "stop what else sends with this key, then run this again",
+        ))
+    }
+
+    /// Brings a proof that was made to its verdict; `None` when its nonce went to another transaction.
+    fn resume(&self, attempt: Attempt) -> Result<Option<Submitted>, Failure> {
+        let transaction = hex::decode(&attempt.transaction)
+            .map_err(|error| error.to_string())
+            .and_then(|bytes| SignedTransaction::from_bytes(&bytes).map_err(|e| e.to_string()))
+            .map_err(|error| format!("the saved submission is corrupt: {error}"))
+            .next("move the registration's .submission.json away and run this again")?;
+        let client = &self.sender.client;
+        let id = transaction.id();
+        let fate = match client.transaction(&id)? {
+            TransactionStatus::Committed { .. } | TransactionStatus::Pending { .. } => {
+                self.sender.wait(&id)?
+            }
+            TransactionStatus::Refused { .. } | TransactionStatus::Unknown => {
+                if self.sender.nonce()? != attempt.nonce {
+                    return Ok(None);
+                }
+                client.put_blob(&read_file(&self.files.proof())?)?;
+                client.send(&transaction)?;
+                self.sender.wait(&id)?
+            }
+        };
+        let (accepted, height, reason) = match fate {
+            Fate::Accepted { height } => (true, Some(height), None),
+            Fate::Refused { height, reason } => (false, height, Some(reason)),
+        };
+        let record = &self.record;
+        Ok(Some(Submitted {
+            accepted,
+            registration: record.registration,
+            competition: record.competition,
+            competitor: record.competitor,
+            correct: attempt.correct,
+            samples: attempt.samples,
+            transaction: id,
+            height,
+            proof_bytes: attempt.proof_bytes,
+            prove_seconds: attempt.prove_seconds,
+            reason,
+        }))
+    }
+
+    /// Fetches, decrypts and checks the test set.
+    fn open_test_set(&self, view: &CompetitionView) -> Result<Dataset, Failure> {
+        let blame = "the published test set is not what the competition promised: ask the host";
+        let key: DataKey = view
+            .key
+            .as_deref()
+            .unwrap_or_default()
+            .parse()
+            .next(blame)?;
+        let sealed = &view.sealed_data;
+        let blob = self.sender.client.blob(&sealed.id, sealed.length)?;
+        let data = sealed::open(&key, &blob).next(blame)?;
+        if data.digest() != view.data_digest {
+            return Err(Failure::new("the test set has another digest", blame));
+        }
+        Ok(data)
+    }
+
+    /// Proves, checks the proof as a validator would (an invalid one costs the deposit), and saves it.
+    fn prove(&self, view: &CompetitionView, data: &Dataset) -> Result<Attempt, Failure> {
+        let path = self.files.model();
+        let model = CommittedModel::from_bytes(&read_file(&path)?)
+            .map_err(|error| format!("{} is corrupt: {error}", path.display()))
+            .next("restore the file from a copy")?;
+        let layout = Layout::choose(model.model().architecture(), data.samples())
+            .next("this model cannot be proven on this test set")?;
+        let folder = generator_cache();
+        let generators = Generators::load(layout.k(), &folder)
+            .next("rebuild agon; if that does not help, report this as a bug")?;
+        let nonce = self.sender.nonce()?;
+        let context = Context {
+            network: self.sender.network,
+            competition: self.record.competition,
+            registration: self.record.registration,
+            competitor: self.record.competitor,
+            nonce,
+        };
+        let start = Instant::now();
+        let progress = ProofProgress::new(self.session.console);
+        let submission = prover::prove(&generators, &model, data, &context, &progress)
+            .next("register the model again if it was made for other data")?;
+        progress.finish();
+        let prove_seconds = start.elapsed().as_secs_f64();
+        let bytes = submission.to_bytes();
+        let expected = Expected {
+            context: &context,
+            model: Some(self.record.model),
+            max_parameters: view.max_parameters,
+            correct: None,
+        };
+        Verifier::new(&folder)
+            .verify(&bytes, data, &expected)
+            .next("nothing was sent; rebuild agon, and report this as a bug if it stays")?;
+        let correct = u32::try_from(submission.correct()).next("report this as a bug")?;
+        let proof = BlobRef {
+            id: BlobId::of(&bytes),
+            length: bytes.len() as u64,
+        };
+        let transaction = self.sender.sign(
+            nonce,
+            Action::SubmitProof {
+                registration: self.record.registration,
+                correct,
+                proof,
+            },
+        );
+        let attempt = Attempt {
+            nonce,
+            transaction: hex::encode(transaction.to_bytes()),
+            correct,
+            samples: view.samples,
+            proof_bytes: proof.length,
+            prove_seconds,
+        };
+        self.files.save_attempt(&attempt, &bytes)?;
+        Ok(attempt)
+    }
+}

@@ -1,0 +1,255 @@
+//! A blocking client of a node's HTTP API, for the command line, the demo and tests.
+//!
+//! It speaks the objects of [`crate::api::types`], limits what it reads, gives every request a timeout, and never uses a
+//! proxy: a node is on this machine or reached by an address that its user typed.
+
+use std::time::Duration;
+
+use agon_protocol::codec::Encode;
+use agon_protocol::digest::{BlobId, CompetitionId, RegistrationId, TransactionId};
+use agon_protocol::identity::AccountId;
+use agon_protocol::transactions::SignedTransaction;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+use ureq::Agent;
+use ureq::http::Response;
+
+use crate::api::types::{
+    AccountView, Admitted, BlockView, CompetitionSummary, CompetitionView, ErrorBody, Leaderboard,
+    RegistrationView, Status, StoredBlob, TransactionStatus,
+};
+
+/// Connecting to a node takes one round trip; longer means that nobody is there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Above the 20 seconds that `/v1/wait` may hold a request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(40);
+/// A data set of a gigabyte over a slow link.
+const BLOB_TIMEOUT: Duration = Duration::from_secs(1800);
+/// Largest JSON answer that is read.
+const MAX_JSON: u64 = 64 << 20;
+
+/// Why a request failed.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// Nobody answers at the address.
+    #[error("no node answers at {url}: {cause}")]
+    Unreachable {
+        /// The node's address.
+        url: String,
+        /// What the system says.
+        cause: String,
+    },
+    /// The node answered with an error.
+    #[error("{error}")]
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// What the node says.
+        error: String,
+        /// What to do next, when the node says so.
+        hint: Option<String>,
+    },
+    /// The answer is not one of a node's.
+    #[error("{url} does not answer like an agon node: {cause}")]
+    Foreign {
+        /// The node's address.
+        url: String,
+        /// What is wrong with the answer.
+        cause: String,
+    },
+    /// A blob whose bytes are not the ones asked for.
+    #[error("the node's bytes for blob {id} are not that blob")]
+    WrongBlob {
+        /// The blob.
+        id: BlobId,
+    },
+}
+
+/// A node's API at one address.
+#[derive(Debug, Clone)]
+pub struct Client {
+    url: String,
+    agent: Agent,
+}
+
+impl Client {
+    /// A client for the node at `url`, e.g. `http://127.0.0.1:7777`. Connects when used.
+    pub fn new(url: &str) -> Self {
+        let config = Agent::config_builder()
+            .proxy(None)
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_global(Some(REQUEST_TIMEOUT))
+            .build();
+        Self {
+            url: url.trim_end_matches('/').to_owned(),
+            agent: Agent::new_with_config(config),
+        }
+    }
+
+    /// The address of the node.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where the node stands.
+    pub fn status(&self) -> Result<Status, ClientError> {
+        self.get_json("/v1/status")
+    }
+
+    /// Returns once a block above `height` is final, or after about 20 seconds.
+    pub fn wait(&self, height: u64) -> Result<Status, ClientError> {
+        self.get_json(&format!("/v1/wait?height={height}"))
+    }
+
+    /// Balance and next nonce of an account.
+    pub fn account(&self, account: &AccountId) -> Result<AccountView, ClientError> {
+        self.get_json(&format!("/v1/accounts/{account}"))
+    }
+
+    /// All competitions.
+    pub fn competitions(&self) -> Result<Vec<CompetitionSummary>, ClientError> {
+        self.get_json("/v1/competitions")
+    }
+
+    /// One competition.
+    pub fn competition(&self, id: &CompetitionId) -> Result<CompetitionView, ClientError> {
+        self.get_json(&format!("/v1/competitions/{id}"))
+    }
+
+    /// The ranking of a competition.
+    pub fn leaderboard(&self, id: &CompetitionId) -> Result<Leaderboard, ClientError> {
+        self.get_json(&format!("/v1/competitions/{id}/leaderboard"))
+    }
+
+    /// One registration.
+    pub fn registration(&self, id: &RegistrationId) -> Result<RegistrationView, ClientError> {
+        self.get_json(&format!("/v1/registrations/{id}"))
+    }
+
+    /// What became of a transaction.
+    pub fn transaction(&self, id: &TransactionId) -> Result<TransactionStatus, ClientError> {
+        self.get_json(&format!("/v1/transactions/{id}"))
+    }
+
+    /// One block.
+    pub fn block(&self, height: u64) -> Result<BlockView, ClientError> {
+        self.get_json(&format!("/v1/blocks/{height}"))
+    }
+
+    /// Hands a transaction to the node.
+    pub fn send(&self, transaction: &SignedTransaction) -> Result<Admitted, ClientError> {
+        let answer = self
+            .agent
+            .post(self.address("/v1/transactions"))
+            .content_type("application/octet-stream")
+            .send(&transaction.to_bytes()[..]);
+        self.json(answer)
+    }
+
+    /// Stores a blob with the node.
+    pub fn put_blob(&self, bytes: &[u8]) -> Result<StoredBlob, ClientError> {
+        let answer = self
+            .agent
+            .put(self.address("/v1/blobs"))
+            .config()
+            .timeout_global(Some(BLOB_TIMEOUT))
+            .build()
+            .content_type("application/octet-stream")
+            .send(bytes);
+        let stored: StoredBlob = self.json(answer)?;
+        if stored.id != BlobId::of(bytes) {
+            return Err(ClientError::WrongBlob { id: stored.id });
+        }
+        Ok(stored)
+    }
+
+    /// Fetches a blob of known length and checks it against its id.
+    pub fn blob(&self, id: &BlobId, length: u64) -> Result<Vec<u8>, ClientError> {
+        let answer = self
+            .agent
+            .get(self.address(&format!("/v1/blobs/{id}")))
+            .config()
+            .timeout_global(Some(BLOB_TIMEOUT))
+            .build()
+            .call();
+        let bytes = self.body(answer, length)?;
+        if BlobId::of(&bytes) != *id {
+            return Err(ClientError::WrongBlob { id: *id });
+        }
+        Ok(bytes)
+    }
+
+    fn address(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
+    fn get_json<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.json(self.agent.get(self.address(path)).call())
+    }
+
+    fn json<T: DeserializeOwned>(
+        &self,
+        answer: Result<Response<ureq::Body>, ureq::Error>,
+    ) -> Result<T, ClientError> {
+        let bytes = self.body(answer, MAX_JSON)?;
+        serde_json::from_slice(&bytes).map_err(|error| ClientError::Foreign {
+            url: self.url.clone(),
+            cause: error.to_string(),
+        })
+    }
+
+    /// The body of a successful answer, at most `limit` bytes of it.
+    fn body(
+        &self,
+        answer: Result<Response<ureq::Body>, ureq::Error>,
+        limit: u64,
+    ) -> Result<Vec<u8>, ClientError> {
+        let mut response = answer.map_err(|error| self.failed(&error))?;
+        let status = response.status();
+        let limit = if status.is_success() { limit } else { MAX_JSON };
+        let bytes = response
+            .body_mut()
+            .with_config()
+            .limit(limit.saturating_add(1))
+            .read_to_vec()
+            .map_err(|error| self.failed(&error))?;
+        if !status.is_success() {
+            return Err(refusal(status.as_u16(), &bytes));
+        }
+        if bytes.len() as u64 > limit {
+            return Err(ClientError::Foreign {
+                url: self.url.clone(),
+                cause: format!("the answer is longer than {limit} bytes"),
+            });
+        }
+        Ok(bytes)
+    }
+
+    fn failed(&self, error: &ureq::Error) -> ClientError {
+        let (url, cause) = (self.url.clone(), error.to_string());
+        match error {
+            ureq::Error::Http(_) | ureq::Error::Protocol(_) | ureq::Error::BodyExceedsLimit(_) => {
+                ClientError::Foreign { url, cause }
+            }
+            _ => ClientError::Unreachable { url, cause },
+        }
+    }
+}
+
+/// An error answer in the node's own words, or its status when it is not a node's.
+fn refusal(status: u16, body: &[u8]) -> ClientError {
+    match serde_json::from_slice::<ErrorBody>(body) {
+        Ok(ErrorBody { error, hint }) => ClientError::Refused {
+            status,
+            error,
+            hint: Some(hint).filter(|hint| !hint.is_empty()),
+        },
+        Err(_) => ClientError::Refused {
+            status,
+            error: format!("the node answered with HTTP status {status}"),
+            hint: None,
+        },
+    }
+}

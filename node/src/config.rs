@@ -1,0 +1,447 @@
+//! The settings of a node: `config.toml` in its data folder, every setting with its explanation.
+//!
+//! A setting that the file does not name has its default; one that this version does not know is refused, so that a typing
+//! error never silently runs a default. Paths are relative to the data folder.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Name of the settings file in the data folder.
+pub const CONFIG_FILE: &str = "config.toml";
+/// Name of the file that says where a running node listens.
+pub const ADDRESSES_FILE: &str = "addresses.json";
+
+/// Why the settings cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// No settings in the data folder.
+    #[error("there is no node in {}: run `agon node init --data-dir {}` first", .0.display(), .0.display())]
+    Missing(PathBuf),
+    /// The folder already holds a node.
+    #[error("{} already holds a node: choose another folder, or edit {CONFIG_FILE} there", .0.display())]
+    Exists(PathBuf),
+    /// A file that cannot be read or written.
+    #[error("cannot access {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// Text that is not a settings file.
+    #[error("{} is not a valid settings file: {message}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What the parser says, with line and column.
+        message: String,
+    },
+    /// A setting outside its range.
+    #[error("setting {name} is {found}, it must be {expected}: correct it in {CONFIG_FILE}")]
+    Range {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        found: String,
+        /// What is accepted.
+        expected: &'static str,
+    },
+}
+
+/// All settings of a node, and the folder that they were read from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NodeConfig {
+    /// The data folder; not a setting of the file.
+    #[serde(skip)]
+    pub data_dir: PathBuf,
+    /// Genesis file.
+    pub genesis: PathBuf,
+    /// Key file of the node's own account. A node without one observes.
+    pub key: Option<PathBuf>,
+    /// The HTTP API.
+    pub api: ApiConfig,
+    /// The public swarm.
+    pub network: SwarmConfig,
+    /// The validators' own port.
+    pub consensus: ConsensusConfig,
+    /// Proof verification.
+    pub verification: VerificationConfig,
+    /// Waiting transactions.
+    pub mempool: MempoolConfig,
+    /// Blobs.
+    pub blobs: BlobConfig,
+}
+
+/// Settings of the HTTP API.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApiConfig {
+    /// Address and port; port 0 takes a free one.
+    pub listen: SocketAddr,
+}
+
+/// Settings of the public swarm.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SwarmConfig {
+    /// Multiaddress to listen on.
+    pub listen: String,
+    /// Multiaddresses (with `/p2p/PEER`) of nodes to join.
+    pub bootstrap: Vec<String>,
+}
+
+/// Settings of the consensus engine; used by validators only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConsensusConfig {
+    /// Multiaddress for the other validators; they must know it, so its port is not 0 in a network of several.
+    pub listen: String,
+    /// Multiaddresses of the other validators' consensus ports.
+    pub peers: Vec<String>,
+    /// Longest pause between blocks when nothing happens, in milliseconds.
+    pub idle_ms: u64,
+}
+
+/// Settings of the verification pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VerificationConfig {
+    /// Threads that verify proofs.
+    pub threads: usize,
+    /// Claims that may wait for a thread.
+    pub queue: usize,
+    /// Opened test sets kept in memory.
+    pub open_test_sets: usize,
+    /// Folder for proof generators, shared by all nodes of a machine; `generators` in the data folder when absent.
+    pub generators: Option<PathBuf>,
+}
+
+/// Limits of the mempool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MempoolConfig {
+    /// Transactions.
+    pub transactions: usize,
+    /// Their bytes.
+    pub bytes: usize,
+    /// Transactions of one sender.
+    pub per_sender: usize,
+    /// Seconds after which a transaction that no block took is dropped.
+    pub expire_s: u64,
+}
+
+/// Limits of the blob store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BlobConfig {
+    /// Largest blob taken over the API or from peers, in bytes.
+    pub largest: u64,
+    /// All blobs together, in bytes.
+    pub total: u64,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::new(),
+            genesis: "genesis.json".into(),
+            key: None,
+            api: ApiConfig::default(),
+            network: SwarmConfig::default(),
+            consensus: ConsensusConfig::default(),
+            verification: VerificationConfig::default(),
+            mempool: MempoolConfig::default(),
+            blobs: BlobConfig::default(),
+        }
+    }
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7700)),
+        }
+    }
+}
+
+impl Default for SwarmConfig {
+    fn default() -> Self {
+        Self {
+            listen: "/ip4/127.0.0.1/tcp/7701".into(),
+            bootstrap: Vec::new(),
+        }
+    }
+}
+
+impl Default for ConsensusConfig {
+    fn default() -> Self {
+        Self {
+            listen: "/ip4/127.0.0.1/tcp/7702".into(),
+            peers: Vec::new(),
+            idle_ms: 30_000,
+        }
+    }
+}
+
+impl Default for VerificationConfig {
+    fn default() -> Self {
+        Self {
+            threads: 1,
+            queue: 256,
+            open_test_sets: 4,
+            generators: None,
+        }
+    }
+}
+
+impl Default for MempoolConfig {
+    fn default() -> Self {
+        Self {
+            transactions: 10_000,
+            bytes: 32 << 20,
+            per_sender: 64,
+            expire_s: 3_600,
+        }
+    }
+}
+
+impl Default for BlobConfig {
+    fn default() -> Self {
+        Self {
+            largest: 1 << 30,
+            total: 16 << 30,
+        }
+    }
+}
+
+impl NodeConfig {
+    /// Reads and checks `config.toml` of a data folder.
+    pub fn load(data_dir: &Path) -> Result<Self, ConfigError> {
+        let path = data_dir.join(CONFIG_FILE);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(ConfigError::Missing(data_dir.to_owned()));
+            }
+            Err(source) => return Err(ConfigError::Io { path, source }),
+        };
+        let mut config: Self = toml::from_str(&text).map_err(|error| ConfigError::Parse {
+            path,
+            message: error.to_string().trim_end().to_owned(),
+        })?;
+        config.data_dir = data_dir.to_owned();
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Writes a new `config.toml` into the data folder, which is made if need be. A folder that has one is refused.
+    pub fn create(&self) -> Result<(), ConfigError> {
+        self.check()?;
+        let path = self.data_dir.join(CONFIG_FILE);
+        if path.exists() {
+            return Err(ConfigError::Exists(self.data_dir.clone()));
+        }
+        fs::create_dir_all(&self.data_dir)
+            .and_then(|()| fs::write(&path, self.to_toml()))
+            .map_err(|source| ConfigError::Io { path, source })
+    }
+
+    /// The path of a file that a setting names, relative to the data folder.
+    pub fn resolve(&self, path: &Path) -> PathBuf {
+        self.data_dir.join(path)
+    }
+
+    /// The folder of the proof generators.
+    pub fn generators_dir(&self) -> PathBuf {
+        let default = PathBuf::from("generators");
+        self.resolve(self.verification.generators.as_ref().unwrap_or(&default))
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let at_least_one = [
+            ("verification.threads", self.verification.threads),
+            ("verification.queue", self.verification.queue),
+            (
+                "verification.open_test_sets",
+                self.verification.open_test_sets,
+            ),
+            ("mempool.transactions", self.mempool.transactions),
+            ("mempool.bytes", self.mempool.bytes),
+            ("mempool.per_sender", self.mempool.per_sender),
+        ];
+        for (name, value) in at_least_one {
+            if value == 0 {
+                return Err(ConfigError::Range {
+                    name,
+                    found: "0".into(),
+                    expected: "at least 1",
+                });
+            }
+        }
+        if self.verification.threads > 256 {
+            return Err(ConfigError::Range {
+                name: "verification.threads",
+                found: self.verification.threads.to_string(),
+                expected: "at most 256",
+            });
+        }
+        if !(10..=3_600_000).contains(&self.consensus.idle_ms) {
+            return Err(ConfigError::Range {
+                name: "consensus.idle_ms",
+                found: self.consensus.idle_ms.to_string(),
+                expected: "between 10 and 3600000",
+            });
+        }
+        Ok(())
+    }
+
+    /// The settings as a file for people: every setting, with what it means.
+    pub fn to_toml(&self) -> String {
+        // a JSON string is a TOML basic string, escapes included
+        let text = |value: &str| serde_json::Value::from(value).to_string();
+        let path = |value: &Path| text(&value.to_string_lossy());
+        let list = |values: &[String]| {
+            let items: Vec<_> = values.iter().map(|value| text(value)).collect();
+            format!("[{}]", items.join(", "))
+        };
+        let optional = |name: &str, value: Option<&PathBuf>, example: &str| match value {
+            Some(value) => format!("{name} = {}", path(value)),
+            None => format!("# {name} = {}", text(example)),
+        };
+        let Self {
+            data_dir: _,
+            genesis,
+            key,
+            api,
+            network,
+            consensus,
+            verification,
+            mempool,
+            blobs,
+        } = self;
+        format!(
+            r#"# Settings of an Agon node. Paths are relative to this folder. A setting left out has its default.
+
+# The network: its name, validators, balances and parameters. Every node of a network has the same file.
+genesis = {genesis}
+# The node's own key. With a key of the genesis' validators the node validates; without one it observes.
+{key}
+
+[api]
+# The HTTP API. Whoever reaches it can use the node's bandwidth and disk: keep it on the loopback interface.
+# Port 0 takes a free port; addresses.json says which.
+listen = {api_listen}
+
+[network]
+# The public swarm (transactions, blobs, certified blocks). Port 0 takes a free port.
+listen = {swarm_listen}
+# Nodes to join, e.g. "/ip4/192.0.2.1/tcp/7701/p2p/12D3Koo…" (see addresses.json of a running node).
+bootstrap = {bootstrap}
+
+[consensus]
+# Validators only: the port for the other validators, and theirs.
+listen = {consensus_listen}
+peers = {peers}
+# Longest pause between two blocks when nothing happens, in milliseconds.
+idle_ms = {idle_ms}
+
+[verification]
+# Threads that verify proofs, and how many claims may wait for one.
+threads = {threads}
+queue = {queue}
+# Opened test sets kept in memory.
+open_test_sets = {open_test_sets}
+# Cache of the proof generators; nodes of one machine may share it.
+{generators}
+
+[mempool]
+# Transactions waiting for a block: their number, their bytes, the number of one sender.
+transactions = {transactions}
+bytes = {bytes}
+per_sender = {per_sender}
+# A transaction that no block took is dropped after so many seconds.
+expire_s = {expire_s}
+
+[blobs]
+# Largest data set or proof that is stored, and all of them together, in bytes.
+largest = {largest}
+total = {total}
+"#,
+            genesis = path(genesis),
+            key = optional("key", key.as_ref(), "node.key"),
+            api_listen = text(&api.listen.to_string()),
+            swarm_listen = text(&network.listen),
+            bootstrap = list(&network.bootstrap),
+            consensus_listen = text(&consensus.listen),
+            peers = list(&consensus.peers),
+            idle_ms = consensus.idle_ms,
+            threads = verification.threads,
+            queue = verification.queue,
+            open_test_sets = verification.open_test_sets,
+            generators = optional("generators", verification.generators.as_ref(), "generators"),
+            transactions = mempool.transactions,
+            bytes = mempool.bytes,
+            per_sender = mempool.per_sender,
+            expire_s = mempool.expire_s,
+            largest = blobs.largest,
+            total = blobs.total,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_written_file_reads_back_as_the_same_settings() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = NodeConfig {
+            data_dir: dir.path().join("new"),
+            ..NodeConfig::default()
+        };
+        config.key = Some("a \"quoted\" name.key".into());
+        config.network.bootstrap = vec!["/ip4/127.0.0.1/tcp/1".into(), "x\\y".into()];
+        config.verification.generators = Some("/var/cache/agon".into());
+        config.create().unwrap();
+        assert_eq!(NodeConfig::load(&config.data_dir).unwrap(), config);
+        assert!(matches!(config.create(), Err(ConfigError::Exists(_))));
+    }
+
+    #[test]
+    fn rejects_a_setting_it_does_not_know_and_a_folder_without_a_node() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(
+            NodeConfig::load(dir.path()),
+            Err(ConfigError::Missing(_))
+        ));
+        fs::write(
+            dir.path().join(CONFIG_FILE),
+            "[api]\nlisten_on = \"127.0.0.1:1\"\n",
+        )
+        .unwrap();
+        let message = NodeConfig::load(dir.path()).unwrap_err().to_string();
+        assert!(message.contains("listen_on"), "{message}");
+    }
+
+    #[test]
+    fn rejects_settings_outside_their_range() {
+        let dir = tempfile::tempdir().unwrap();
+        for text in [
+            "[verification]\nthreads = 0",
+            "[consensus]\nidle_ms = 1",
+            "[mempool]\nbytes = 0",
+        ] {
+            fs::write(dir.path().join(CONFIG_FILE), text).unwrap();
+            assert!(
+                matches!(NodeConfig::load(dir.path()), Err(ConfigError::Range { .. })),
+                "{text}"
+            );
+        }
+    }
+}

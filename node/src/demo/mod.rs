@@ -1,0 +1,239 @@
+//! `agon demo`: a whole competition on this machine, with nothing left out.
+//!
+//! Four validators, a host and three competitors are separate processes of this same binary with folders of their own. They
+//! know each other by TCP on the loopback interface alone, and use the commands that anybody uses.
+
+mod assets;
+mod contest;
+mod network;
+mod processes;
+mod timeline;
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use agon_protocol::digest::StateRoot;
+use agon_protocol::identity::AccountId;
+use clap::Args;
+use serde::Serialize;
+
+use crate::cli::{Failure, Next, Outcome, Session};
+use contest::{Contest, Played};
+use network::{Network, VALIDATORS};
+use processes::Interrupt;
+use timeline::Timeline;
+
+pub(crate) use processes::end_with_parent;
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// Folder for everything, kept afterwards [default: a new temporary folder, removed afterwards]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Keep the temporary folder
+    #[arg(long)]
+    keep: bool,
+}
+
+/// The result of the demo.
+#[derive(Debug, Serialize)]
+struct Summary {
+    winner: AccountId,
+    leaderboard: Vec<Line>,
+    validators: usize,
+    state_roots: Vec<StateRoot>,
+    proofs_verified: usize,
+    seconds: f64,
+    #[serde(skip)]
+    closer: String,
+}
+
+/// A line of the leaderboard.
+#[derive(Debug, Serialize)]
+struct Line {
+    competitor: AccountId,
+    correct: u32,
+    samples: u32,
+    #[serde(skip)]
+    name: String,
+    #[serde(skip)]
+    prize: u64,
+    #[serde(skip)]
+    balances: (u64, u64),
+}
+
+pub(crate) fn run(arguments: &DemoArguments, session: &Session) -> Result<Outcome, Failure> {
+    let interrupt = Interrupt::catch()?;
+    let timeline = Timeline::new(session.console);
+    let folder = Folder::new(arguments)?;
+    timeline.act(format!("Agon demo in {}", folder.path().display()));
+    let contest = Contest {
+        folder: folder.path(),
+        timeline: &timeline,
+        interrupt: &interrupt,
+    };
+    let players = contest.players()?;
+    contest.init_network(&players)?;
+    let mut network = Network::start(folder.path())?;
+    network.wait_until_ready(&interrupt)?;
+    timeline.event(
+        "network",
+        format!("{VALIDATORS} validators run and are connected"),
+    );
+    let played = contest.play(players, &mut network)?;
+    let state_roots = network.state_roots(played.settled_height, &interrupt)?;
+    drop(network);
+    timeline.event("network", "all processes have ended");
+    let summary = summarise(&played, state_roots, &folder, &timeline)?;
+    timeline.act("Result");
+    session.console.result(&summary);
+    Ok(Outcome::Done)
+}
+
+fn summarise(
+    played: &Played,
+    state_roots: Vec<StateRoot>,
+    folder: &Folder,
+    timeline: &Timeline,
+) -> Result<Summary, Failure> {
+    let bug = "report this as a bug, with the folder of `agon demo --keep`";
+    if state_roots.windows(2).any(|pair| pair[0] != pair[1]) {
+        return Err(Failure::new(
+            format!("the validators disagree: {state_roots:?}"),
+            bug,
+        ));
+    }
+    let mut leaderboard = Vec::new();
+    for entry in &played.leaderboard.entries {
+        let index = played
+            .players
+            .iter()
+            .position(|player| player.account == entry.competitor);
+        let index = index.ok_or("a stranger is on the leaderboard").next(bug)?;
+        let player = &played.players[index];
+        leaderboard.push(Line {
+            competitor: entry.competitor,
+            correct: entry.correct,
+            samples: entry.samples,
+            name: player.actor.name.clone(),
+            prize: entry.prize.unwrap_or(0),
+            balances: (player.balance, played.balances[index]),
+        });
+    }
+    let winner = leaderboard
+        .first()
+        .ok_or("nobody is on the leaderboard")
+        .next(bug)?;
+    Ok(Summary {
+        winner: winner.competitor,
+        leaderboard,
+        validators: state_roots.len(),
+        state_roots,
+        proofs_verified: played.proofs_verified,
+        seconds: (timeline.seconds() * 10.0).round() / 10.0,
+        closer: folder.closer(played),
+    })
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "rank  competitor     correct      accuracy  prize  balance"
+        )?;
+        for (index, line) in self.leaderboard.iter().enumerate() {
+            let accuracy = 100.0 * f64::from(line.correct) / f64::from(line.samples.max(1));
+            let (before, after) = line.balances;
+            writeln!(
+                f,
+                "{:>4}  {:<13}  {:>4} of {:<4} {accuracy:>7.2} %  {:>5}  {before} -> {after}",
+                index + 1,
+                line.name,
+                line.correct,
+                line.samples,
+                line.prize
+            )?;
+        }
+        if let Some(winner) = self.leaderboard.first() {
+            writeln!(f, "\nwinner: {} ({})", winner.name, self.winner)?;
+        }
+        if let Some(root) = self.state_roots.first() {
+            writeln!(f, "{} validators, one state: {root}", self.validators)?;
+        }
+        writeln!(
+            f,
+            "{} proofs, each verified by every validator; {:.1} s",
+            self.proofs_verified, self.seconds
+        )?;
+        write!(f, "look closer: {}", self.closer)
+    }
+}
+
+/// The demo's folder: the user's, which is kept, or a temporary one.
+struct Folder {
+    path: PathBuf,
+    temporary: bool,
+}
+
+impl Folder {
+    fn new(arguments: &DemoArguments) -> Result<Self, Failure> {
+        let advice = "choose a new folder with --data-dir";
+        let Some(path) = &arguments.data_dir else {
+            let name = format!("agon-demo-{}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            fs::create_dir(&path)
+                .map_err(|error| format!("cannot make {}: {error}", path.display()))
+                .next(advice)?;
+            return Ok(Self {
+                path,
+                temporary: !arguments.keep,
+            });
+        };
+        let entries = fs::create_dir_all(path).and_then(|()| fs::read_dir(path));
+        let mut entries = entries
+            .map_err(|error| format!("cannot use {} as a folder: {error}", path.display()))
+            .next(advice)?;
+        if entries.next().is_some() {
+            return Err(Failure::new(
+                format!(
+                    "{} is not empty, and nothing in it is overwritten",
+                    path.display()
+                ),
+                advice,
+            ));
+        }
+        let path = std::path::absolute(path).next(advice)?;
+        Ok(Self {
+            path,
+            temporary: false,
+        })
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What a curious person types next.
+    fn closer(&self, played: &Played) -> String {
+        if self.temporary {
+            return "keep everything with `agon demo --data-dir agon-demo`, then follow its last line".to_owned();
+        }
+        let path = self.path.display();
+        format!(
+            "agon node run --data-dir {path}/validator-0, and in another terminal\n  \
+             agon competition show {} --home {path}/host --node {}; logs are in {path}/*/logs",
+            played.competition,
+            played.players[0].actor.node.as_deref().unwrap_or_default()
+        )
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if self.temporary {
+            // what cannot be removed is in the system's temporary folder, which the system cleans
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}

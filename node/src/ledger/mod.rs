@@ -1,0 +1,311 @@
+//! The chain as this node has it: certified blocks, the state after the last one, and what each transaction did.
+//!
+//! A block is applied by the rules of the protocol crate and moves into the store together with its certificate, receipts,
+//! index and state. Opening compares what is stored with itself: the state with its block's root, the block with its certificate.
+//! The ledger refuses to know how blocks are agreed on, where transactions come from, and the clock.
+
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use agon_consensus::{
+    Certificate, CertificateError, CertifiedBlock, Validator, verify_certificate,
+};
+use agon_protocol::block::Block;
+use agon_protocol::codec::{Decode, DecodeError, Encode};
+use agon_protocol::digest::{BlockId, NetworkId, TransactionId};
+use agon_protocol::genesis::{Genesis, GenesisError};
+use agon_protocol::judge::Judge;
+use agon_protocol::state::State;
+use agon_protocol::transition::{Applied, BlockError, Event, Receipt, apply_block};
+use agon_protocol::units::Height;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tokio::sync::watch;
+
+pub use store::{Commit, Store, StoreError, StoredBlock, StoredTip, WaitingTransaction};
+
+/// Why the ledger cannot be opened, read or extended.
+#[derive(Debug, Error)]
+pub enum LedgerError {
+    /// The genesis cannot start a network.
+    #[error("the genesis is not usable: {0}: correct the genesis file")]
+    Genesis(#[from] GenesisError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The bytes are not a block.
+    #[error("the block does not decode: {0}")]
+    Decode(#[from] DecodeError),
+    /// A rule is broken, or a verdict is not known yet.
+    #[error(transparent)]
+    Block(#[from] BlockError),
+    /// The certificate proves nothing.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// Not the next block.
+    #[error("block {found} was to be committed, the next one is {expected}")]
+    Gap {
+        /// The next height.
+        expected: Height,
+        /// The block's height.
+        found: Height,
+    },
+}
+
+/// A block with all it did, as stored.
+#[derive(Debug, Clone)]
+pub struct CommittedBlock {
+    /// The block.
+    pub block: Block,
+    /// Who certified it.
+    pub certificate: Certificate,
+    /// What it did.
+    pub outcome: BlockOutcome,
+}
+
+/// What a block did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockOutcome {
+    /// One for each transaction, in order.
+    pub receipts: Vec<Receipt>,
+    /// What happened, in order.
+    pub events: Vec<Event>,
+}
+
+/// The ledger of one network.
+#[derive(Debug)]
+pub struct Ledger {
+    genesis: Genesis,
+    network: NetworkId,
+    validators: Vec<Validator>,
+    store: Store,
+    state: RwLock<Arc<State>>,
+    height: watch::Sender<Height>,
+}
+
+impl Ledger {
+    /// Opens the ledger in a folder, or makes it, and checks that what is stored fits together.
+    pub fn open(path: &Path, genesis: Genesis) -> Result<Self, LedgerError> {
+        let first = State::genesis(&genesis)?;
+        let network = genesis.network_id();
+        let store = Store::open(path, network)?;
+        let validators: Vec<_> = genesis
+            .validators
+            .iter()
+            .map(|validator| Validator {
+                account: validator.account,
+                power: validator.power,
+            })
+            .collect();
+        let state = match store.tip()? {
+            None => first,
+            Some(tip) => restore(&genesis, &validators, &store, &tip)?,
+        };
+        let height = watch::Sender::new(state.height());
+        Ok(Self {
+            genesis,
+            network,
+            validators,
+            store,
+            state: RwLock::new(Arc::new(state)),
+            height,
+        })
+    }
+
+    /// The genesis.
+    pub fn genesis(&self) -> &Genesis {
+        &self.genesis
+    }
+
+    /// The network.
+    pub fn network(&self) -> NetworkId {
+        self.network
+    }
+
+    /// The validator set.
+    pub fn validators(&self) -> &[Validator] {
+        &self.validators
+    }
+
+    /// The store, for what else must survive a crash.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The state after the last committed block.
+    pub fn state(&self) -> Arc<State> {
+        self.state
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Follows the height of the last committed block.
+    pub fn watch(&self) -> watch::Receiver<Height> {
+        self.height.subscribe()
+    }
+
+    /// Executes a block on top of the tip, without keeping anything.
+    pub fn apply(&self, bytes: &[u8], judge: &dyn Judge) -> Result<(Block, Applied), LedgerError> {
+        let block = Block::from_bytes(bytes)?;
+        let applied = apply_block(&self.state(), &block, judge)?;
+        Ok((block, applied))
+    }
+
+    /// Makes a block that was applied on the tip the new tip, on disk before it returns.
+    ///
+    /// A block at or below the tip changes nothing but its certificate, when the new one has more signatures.
+    pub fn commit(
+        &self,
+        certified: &CertifiedBlock,
+        block: &Block,
+        applied: &Applied,
+    ) -> Result<(), LedgerError> {
+        let tip = self.state();
+        if block.height <= tip.height() {
+            return self.improve_certificate(certified);
+        }
+        if Some(block.height) != tip.height().next() || block.parent != tip.tip() {
+            let expected = tip.height().next().unwrap_or(tip.height());
+            return Err(LedgerError::Gap {
+                expected,
+                found: block.height,
+            });
+        }
+        let Applied {
+            state,
+            receipts,
+            events,
+        } = applied;
+        let outcome = BlockOutcome {
+            receipts: receipts.clone(),
+            events: events.clone(),
+        };
+        let outcome =
+            serde_json::to_vec(&outcome).expect("receipts and events have string keys only");
+        let transactions: Vec<TransactionId> =
+            receipts.iter().map(|receipt| receipt.transaction).collect();
+        self.store.commit(&Commit {
+            height: block.height.get(),
+            block: &certified.block,
+            certificate: &certified.certificate.to_bytes(),
+            outcome: &outcome,
+            state: &state.snapshot(),
+            transactions: &transactions,
+        })?;
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state.clone());
+        self.height.send_replace(block.height);
+        Ok(())
+    }
+
+    /// Keeps the certificate with more signatures of a block that is committed already.
+    pub fn improve_certificate(&self, certified: &CertifiedBlock) -> Result<(), LedgerError> {
+        let height = certified.certificate.height;
+        let Some(known) = self.certified(height)? else {
+            return Ok(());
+        };
+        let fuller = certified.certificate.signatures.len() > known.certificate.signatures.len();
+        if fuller && certified.certificate.block == known.certificate.block {
+            self.store
+                .replace_certificate(height.get(), &certified.certificate.to_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// A committed block with its certificate.
+    pub fn certified(&self, height: Height) -> Result<Option<CertifiedBlock>, LedgerError> {
+        let Some(stored) = self.store.block(height.get())? else {
+            return Ok(None);
+        };
+        let certificate = self.certificate(height, &stored)?;
+        Ok(Some(CertifiedBlock {
+            certificate,
+            block: stored.block,
+        }))
+    }
+
+    /// A committed block with all it did.
+    pub fn block(&self, height: Height) -> Result<Option<CommittedBlock>, LedgerError> {
+        let Some(stored) = self.store.block(height.get())? else {
+            return Ok(None);
+        };
+        let damaged = |what: &str| {
+            self.store
+                .corrupt(format!("{what} of block {height} does not decode"))
+        };
+        let block = Block::from_bytes(&stored.block).map_err(|_| damaged("the body"))?;
+        let outcome =
+            serde_json::from_slice(&stored.outcome).map_err(|_| damaged("the outcome"))?;
+        let certificate = self.certificate(height, &stored)?;
+        Ok(Some(CommittedBlock {
+            block,
+            certificate,
+            outcome,
+        }))
+    }
+
+    fn certificate(
+        &self,
+        height: Height,
+        stored: &StoredBlock,
+    ) -> Result<Certificate, LedgerError> {
+        Certificate::from_bytes(&stored.certificate).map_err(|_| {
+            let what = format!("the certificate of block {height} does not decode");
+            LedgerError::Store(self.store.corrupt(what))
+        })
+    }
+
+    /// What a committed transaction did.
+    pub fn receipt(&self, id: &TransactionId) -> Result<Option<Receipt>, LedgerError> {
+        let Some((height, index)) = self.store.transaction(id)? else {
+            return Ok(None);
+        };
+        let block = self.block(Height::new(height))?;
+        let mut receipts = block
+            .map(|block| block.outcome.receipts)
+            .unwrap_or_default();
+        if (index as usize) < receipts.len() {
+            return Ok(Some(receipts.swap_remove(index as usize)));
+        }
+        Err(self
+            .store
+            .corrupt(format!("transaction {id} has no receipt"))
+            .into())
+    }
+}
+
+/// The state as stored, after it was compared with its block, and the block with its certificate.
+fn restore(
+    genesis: &Genesis,
+    validators: &[Validator],
+    store: &Store,
+    tip: &StoredTip,
+) -> Result<State, LedgerError> {
+    let height = Height::new(tip.height);
+    let state =
+        State::restore(genesis, &tip.state).map_err(|error| store.corrupt(error.to_string()))?;
+    let stored = store
+        .block(tip.height)?
+        .ok_or_else(|| store.corrupt(format!("block {height}, the last one, is missing")))?;
+    let block = Block::from_bytes(&stored.block)
+        .map_err(|error| store.corrupt(format!("block {height} does not decode: {error}")))?;
+    let id = BlockId::of(&stored.block);
+    if state.height() != height || block.height != height || state.tip() != id {
+        return Err(store
+            .corrupt(format!("the state does not belong to block {height}"))
+            .into());
+    }
+    if state.root() != block.state_root {
+        let what = format!("the state after block {height} has another root than the block states");
+        return Err(store.corrupt(what).into());
+    }
+    let certificate = Certificate::from_bytes(&stored.certificate)
+        .map_err(|error| store.corrupt(format!("the certificate of block {height}: {error}")))?;
+    verify_certificate(&genesis.network_id(), validators, &certificate, height, &id)
+        .map_err(|error| store.corrupt(format!("the certificate of block {height}: {error}")))?;
+    Ok(state)
+}

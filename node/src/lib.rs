@@ -1,0 +1,14 @@
+//! The Agon node as a library: ledger, mempool, verification, HTTP API and their composition into one process.
+
+pub mod api;
+pub mod client;
+pub mod config;
+pub mod keys;
+pub mod ledger;
+pub mod mempool;
+pub mod node;
+pub mod sealed;
+pub mod verification;
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,454 @@
+//! Transactions that wait for a block: admitted in stages, cheap checks first, within bounds, and kept on disk.
+//!
+//! Admission checks size, encoding, network, signature, and what the ledger's state says (nonce, phase, quota, deposit). An
+//! admitted transaction is on disk before it is acknowledged, so that `kill -9` loses none. It becomes proposable when the
+//! blobs it names are here and the verdict it needs is known ([`Stage`]). Why a transaction was refused is kept
+//! for a while, for whoever asks. The pool refuses to know consensus and the network.
+
+mod entries;
+mod refusal;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use agon_network::BlobStore;
+use agon_protocol::block::EMPTY_BLOCK_BYTES;
+use agon_protocol::codec::{Decode, Encode};
+use agon_protocol::competition::BlobRef;
+use agon_protocol::digest::{NetworkId, TransactionId};
+use agon_protocol::identity::AccountId;
+use agon_protocol::judge::{Question, Verdict};
+use agon_protocol::limits::{MAX_NONCE_GAP, MAX_TRANSACTION_BYTES};
+use agon_protocol::state::State;
+use agon_protocol::transactions::SignedTransaction;
+use agon_protocol::transition::{TransactionError, admit};
+use agon_protocol::units::TimeMs;
+
+use crate::config::MempoolConfig;
+use crate::ledger::{Store, StoreError};
+use crate::verification::Verification;
+
+use entries::{Entries, Entry};
+pub use refusal::Refusal;
+
+/// How long a transaction from a peer may break a rule before it is dropped: the peer may be a few blocks ahead.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Who hands over a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Somebody who waits for the answer: what the rules refuse now is refused.
+    Client,
+    /// A peer, whose ledger may be ahead: what may become valid soon is kept for a moment.
+    Peer,
+}
+
+/// What a waiting transaction waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Earlier transactions of its sender.
+    Nonce,
+    /// A blob that this node does not hold yet.
+    Blob(BlobRef),
+    /// A block that makes it valid, e.g. one that a peer has already.
+    Ledger,
+    /// The verdict on its key or proof.
+    Verdict,
+    /// Nothing but the next block.
+    Block,
+}
+
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Nonce => f.write_str("earlier transactions of its sender"),
+            Self::Blob(blob) => write!(f, "blob {} of {} bytes", blob.id, blob.length),
+            Self::Ledger => f.write_str("a block that makes it valid"),
+            Self::Verdict => f.write_str("the verdict of this node"),
+            Self::Block => f.write_str("the next block"),
+        }
+    }
+}
+
+/// A transaction that was let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admission {
+    /// Its id.
+    pub id: TransactionId,
+    /// Whether it was not known before; only new ones are passed on.
+    pub new: bool,
+}
+
+/// What somebody else must do before more transactions become proposable.
+#[derive(Debug, Default)]
+pub struct Work {
+    /// Blobs to fetch.
+    pub blobs: Vec<BlobRef>,
+    /// Questions to answer.
+    pub questions: Vec<Question>,
+    /// How many transactions wait for the next block only.
+    pub ready: usize,
+}
+
+/// What the pool knows of a transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Known {
+    /// It waits.
+    Waiting(Stage),
+    /// It was refused.
+    Refused(String),
+}
+
+/// The pool.
+#[derive(Debug)]
+pub struct Mempool {
+    network: NetworkId,
+    limits: MempoolConfig,
+    store: Store,
+    inner: Mutex<Entries>,
+}
+
+impl Mempool {
+    /// Reads back what was admitted before; [`Mempool::update`] then drops what is in a block or stale.
+    pub fn open(
+        store: Store,
+        network: NetworkId,
+        limits: MempoolConfig,
+    ) -> Result<Self, StoreError> {
+        let mut entries = Entries::default();
+        let mut unreadable = Vec::new();
+        for waiting in store.waiting()? {
+            match SignedTransaction::from_bytes(&waiting.bytes) {
+                Ok(transaction) => {
+                    entries.insert(Entry::new(
+                        waiting.arrival,
+                        transaction,
+                        waiting.bytes.len(),
+                    ));
+                }
+                // only a version that encodes differently can have written it
+                Err(_) => unreadable.push(waiting.arrival),
+            }
+        }
+        store.remove_waiting(&unreadable)?;
+        Ok(Self {
+            network,
+            limits,
+            store,
+            inner: Mutex::new(entries),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Admits an encoded transaction and has it on disk before it returns. Blocks on the disk.
+    pub fn admit(
+        &self,
+        bytes: &[u8],
+        state: &State,
+        now: TimeMs,
+        origin: Origin,
+    ) -> Result<Admission, Refusal> {
+        let transaction = self.decode(bytes, state)?;
+        let id = TransactionId::of(bytes);
+        {
+            // a duplicate costs no signature check
+            let entries = self.lock();
+            if entries.contains(&id) {
+                return Ok(Admission { id, new: false });
+            }
+        }
+        if self
+            .store
+            .transaction(&id)
+            .map_err(Refusal::Store)?
+            .is_some()
+        {
+            return Ok(Admission { id, new: false });
+        }
+        let checked = check(&transaction, state, now, origin);
+        let mut entries = self.lock();
+        let admitted =
+            checked.and_then(|()| self.make_room(&mut entries, &transaction, bytes.len()));
+        if let Err(refusal) = admitted {
+            if refusal.is_lasting() {
+                entries.refuse(id, refusal.to_string());
+            }
+            return Err(refusal);
+        }
+        if entries.contains(&id) {
+            return Ok(Admission { id, new: false });
+        }
+        let arrival = entries.next_arrival();
+        entries.insert(Entry::new(arrival, transaction, bytes.len()));
+        drop(entries);
+        if let Err(error) = self.store.put_waiting(arrival, bytes) {
+            self.lock().remove(arrival);
+            return Err(Refusal::Store(error));
+        }
+        Ok(Admission { id, new: true })
+    }
+
+    fn decode(&self, bytes: &[u8], state: &State) -> Result<SignedTransaction, Refusal> {
+        let block = state.parameters().max_block_bytes as usize;
+        let limit = MAX_TRANSACTION_BYTES.min(block.saturating_sub(EMPTY_BLOCK_BYTES));
+        if bytes.len() > limit {
+            return Err(Refusal::TooLong {
+                found: bytes.len(),
+                limit,
+            });
+        }
+        let transaction = SignedTransaction::from_bytes(bytes).map_err(Refusal::Malformed)?;
+        let found = transaction.transaction.network;
+        if found != self.network {
+            return Err(Refusal::Network {
+                found,
+                expected: self.network,
+            });
+        }
+        Ok(transaction)
+    }
+
+    /// Checks the bounds, and drops the newest transactions that cannot be proposed yet when the pool is full.
+    fn make_room(
+        &self,
+        entries: &mut Entries,
+        transaction: &SignedTransaction,
+        length: usize,
+    ) -> Result<(), Refusal> {
+        let sender = &transaction.transaction.sender;
+        let nonce = transaction.transaction.nonce;
+        if entries.by_sender(sender, nonce).is_some() {
+            return Err(Refusal::NonceTaken { nonce });
+        }
+        let limit = self.limits.per_sender;
+        if entries.count_of(sender) >= limit {
+            return Err(Refusal::TooManyOfSender { limit });
+        }
+        while entries.len() >= self.limits.transactions
+            || entries.bytes() + length > self.limits.bytes
+        {
+            let Some(evicted) = entries.newest_unready() else {
+                return Err(Refusal::Full);
+            };
+            if let Some(entry) = entries.remove(evicted) {
+                entries.refuse(entry.id, Refusal::Evicted.to_string());
+            }
+            self.store
+                .remove_waiting(&[evicted])
+                .map_err(Refusal::Store)?;
+        }
+        Ok(())
+    }
+
+    /// Compares all with the state after a commit, an arrival, a verdict or a blob: drops what is in a block or can never be,
+    /// and says what the rest waits for.
+    pub fn update(
+        &self,
+        state: &State,
+        now: TimeMs,
+        blobs: &BlobStore,
+        verdicts: &Verification,
+    ) -> Result<Work, StoreError> {
+        let mut work = Work::default();
+        let mut dropped: Vec<(u64, Option<String>)> = Vec::new();
+        let mut entries = self.lock();
+        let expire = Duration::from_secs(self.limits.expire_s);
+        for entry in entries.iter_mut() {
+            let sender = &entry.transaction.transaction.sender;
+            let nonce = entry.transaction.transaction.nonce;
+            let next = state.account(sender).nonce;
+            if self.store.transaction(&entry.id)?.is_some() {
+                dropped.push((entry.arrival, None));
+                continue;
+            }
+            if nonce < next {
+                let reason = format!("nonce {nonce} was used by another transaction of the sender");
+                dropped.push((entry.arrival, Some(reason)));
+                continue;
+            }
+            if entry.since.elapsed() > expire {
+                let reason = format!("it waited for {} for too long: send it again", entry.stage);
+                dropped.push((entry.arrival, Some(reason)));
+                continue;
+            }
+            match stage(entry, nonce == next, state, now, blobs, verdicts, &mut work) {
+                Ok(stage) => entry.stage = stage,
+                Err(reason) => dropped.push((entry.arrival, Some(reason))),
+            }
+        }
+        let arrivals: Vec<u64> = dropped.iter().map(|(arrival, _)| *arrival).collect();
+        for (arrival, reason) in dropped {
+            let removed = entries.remove(arrival);
+            if let (Some(entry), Some(reason)) = (removed, reason) {
+                tracing::info!(transaction = %entry.id, %reason, "a waiting transaction is dropped");
+                entries.refuse(entry.id, reason);
+            }
+        }
+        work.ready = entries.ready();
+        drop(entries);
+        if !arrivals.is_empty() {
+            self.store.remove_waiting(&arrivals)?;
+        }
+        Ok(work)
+    }
+
+    /// Candidates for a block in the order of arrival, those of one sender by nonce, together at most `max_bytes` long.
+    pub fn candidates(&self, max_count: usize, max_bytes: usize) -> Vec<SignedTransaction> {
+        self.lock().candidates(max_count, max_bytes)
+    }
+
+    /// Drops a transaction with a reason, e.g. because no block can take it.
+    pub fn refuse(&self, id: &TransactionId, reason: String) -> Result<(), StoreError> {
+        let mut entries = self.lock();
+        let Some(arrival) = entries.arrival(id) else {
+            return Ok(());
+        };
+        entries.remove(arrival);
+        entries.refuse(*id, reason);
+        drop(entries);
+        self.store.remove_waiting(&[arrival])
+    }
+
+    /// How many transactions wait for the next block only, as of the last update.
+    pub fn ready(&self) -> usize {
+        self.lock().ready()
+    }
+
+    /// How many transactions wait.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What is known of a transaction that is in no block.
+    pub fn known(&self, id: &TransactionId) -> Option<Known> {
+        let entries = self.lock();
+        match entries.get(id) {
+            Some(entry) => Some(Known::Waiting(entry.stage)),
+            None => entries
+                .refused(id)
+                .map(|reason| Known::Refused(reason.to_owned())),
+        }
+    }
+
+    /// The nonce that a sender should use next, its waiting transactions counted.
+    pub fn next_nonce(&self, sender: &AccountId, committed: u64) -> u64 {
+        let entries = self.lock();
+        let mut nonce = committed;
+        while nonce - committed < MAX_NONCE_GAP && entries.by_sender(sender, nonce).is_some() {
+            nonce += 1;
+        }
+        nonce
+    }
+
+    /// The encoded waiting transactions, e.g. to send them to peers again after a restart.
+    pub fn encoded(&self) -> Vec<Vec<u8>> {
+        self.lock()
+            .iter_mut()
+            .map(|entry| entry.transaction.to_bytes())
+            .collect()
+    }
+}
+
+/// What the rules say of a new transaction.
+fn check(
+    transaction: &SignedTransaction,
+    state: &State,
+    now: TimeMs,
+    origin: Origin,
+) -> Result<(), Refusal> {
+    match state.check(transaction, now) {
+        Ok(()) => Ok(()),
+        Err(TransactionError::BadSignature) => Err(Refusal::Signature),
+        Err(error @ TransactionError::NonceAhead { .. }) => {
+            let account = state.account(&transaction.transaction.sender);
+            // without this, anybody could fill the pool with transactions of accounts that own nothing
+            match account.balance.get() == 0 && account.nonce == 0 {
+                true => Err(Refusal::Rule(error)),
+                false => Ok(()),
+            }
+        }
+        Err(error) if origin == Origin::Peer && may_become_valid(&error) => Ok(()),
+        Err(error) => Err(Refusal::Rule(error)),
+    }
+}
+
+/// Whether a block that is on its way could make the transaction valid.
+fn may_become_valid(error: &TransactionError) -> bool {
+    error.may_become_valid()
+        || matches!(
+            error,
+            TransactionError::UnknownCompetition { .. }
+                | TransactionError::UnknownRegistration { .. }
+        )
+}
+
+/// What one transaction waits for; an error when it can never be in a block.
+fn stage(
+    entry: &mut Entry,
+    is_next: bool,
+    state: &State,
+    now: TimeMs,
+    blobs: &BlobStore,
+    verdicts: &Verification,
+    work: &mut Work,
+) -> Result<Stage, String> {
+    // the checks of a block cost a signature each: they are repeated only when the state has changed
+    if is_next && entry.checked_at != Some(state.height()) {
+        match admit(state, &entry.transaction, now) {
+            Ok(admitted) => {
+                entry.checked_at = Some(state.height());
+                entry.question = admitted.question;
+            }
+            Err(error) if may_become_valid(&error) && entry.since.elapsed() < PATIENCE => {
+                return Ok(Stage::Ledger);
+            }
+            Err(error) => return Err(format!("rule {}: {error}", error.rule())),
+        }
+    }
+    for blob in entry.transaction.transaction.action.blobs() {
+        match blobs.length(blob.id) {
+            Ok(Some(length)) if length == blob.length => {}
+            Ok(Some(length)) => {
+                return Err(format!(
+                    "blob {} has {length} bytes, not {}",
+                    blob.id, blob.length
+                ));
+            }
+            Ok(None) => {
+                work.blobs.push(blob);
+                return Ok(Stage::Blob(blob));
+            }
+            Err(error) => {
+                tracing::error!(%error, "the blob store cannot be read");
+                return Ok(Stage::Blob(blob));
+            }
+        }
+    }
+    if !is_next {
+        return Ok(Stage::Nonce);
+    }
+    let Some(question) = entry.question else {
+        return Ok(Stage::Block);
+    };
+    match (verdicts.verdict(&question), &question) {
+        (None, _) => {
+            work.questions.push(question);
+            Ok(Stage::Verdict)
+        }
+        // an invalid proof goes into a block, where it costs the deposit; an invalid key never does
+        (Some((Verdict::Invalid, reason)), Question::TestSet(_)) => Err(format!(
+            "the key does not open the sealed test set: {reason}"
+        )),
+        (Some(_), _) => Ok(Stage::Block),
+    }
+}

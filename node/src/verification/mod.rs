@@ -1,0 +1,18 @@
+//! Verdicts on released keys and on proofs: found on threads of their own, remembered by claim, never awaited by the rules.
+//!
+//! The transition asks a [`Judge`]; [`Verification`] is that judge and answers from what is remembered. What is not known is
+//! scheduled with [`Verification::request`] and announced when found. A claim holds everything its verdict depends on, so a
+//! remembered verdict stays right across restarts. Trouble of this machine (no generators, no memory, a
+//! missing blob) is never a verdict: it is reported, and the claim is tried again.
+
+mod claim;
+mod open_sets;
+mod pool;
+mod proof;
+
+pub use claim::{ClaimDigest, claim_digest};
+pub use pool::{Request, Settings, Verification};
+pub use proof::{CircuitsVerifier, ProofVerifier, VerifierFailure};
+
+#[cfg(test)]
+mod tests;

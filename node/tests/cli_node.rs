@@ -1,0 +1,220 @@
+//! `agon node init` and `agon node run`: what they refuse, and that nothing stored is harmed by it.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+mod support;
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+
+use serde_json::Value;
+use support::World;
+
+/// A home with a key, and a single validator's folder `node` on free ports.
+fn network() -> World {
+    let world = World::new();
+    world.run_as("operator", &["key", "new"]).succeeds();
+    init(&world, "node");
+    world
+}
+
+fn init(world: &World, folder: &str) {
+    let line = [
+        "node",
+        "init",
+        "--data-dir",
+        &world.text(folder),
+        "--base-port",
+        "0",
+    ];
+    world.run_as("operator", &line).succeeds();
+}
+
+fn run_node(world: &World, folder: &str) -> support::Ran {
+    world.run_as(
+        "operator",
+        &["node", "run", "--data-dir", &world.text(folder)],
+    )
+}
+
+/// Replaces a line of a node's settings.
+fn set(folder: &Path, name: &str, value: &str) {
+    let path = folder.join("config.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let replace = |line: &str| match line.starts_with(&format!("{name} =")) {
+        true => format!("{name} = {value}"),
+        false => line.to_owned(),
+    };
+    let lines: Vec<String> = text.lines().map(replace).collect();
+    assert_ne!(lines.join("\n"), text.trim_end());
+    fs::write(path, lines.join("\n")).unwrap();
+}
+
+#[test]
+fn a_new_network_has_a_key_a_genesis_and_settings() {
+    let world = network();
+    for file in ["node.key", "genesis.json", "config.toml"] {
+        assert!(world.path("node").join(file).is_file(), "{file}");
+    }
+    let genesis: Value =
+        serde_json::from_slice(&fs::read(world.path("node/genesis.json")).unwrap()).unwrap();
+    assert_eq!(genesis["balances"][0]["amount"], 1_000_000);
+}
+
+#[test]
+fn validators_for_one_machine_share_a_genesis() {
+    let world = network();
+    let folder = world.text("net");
+    let line = [
+        "node",
+        "init",
+        "--validators",
+        "3",
+        "--data-dir",
+        &folder,
+        "--base-port",
+        "0",
+        "--json",
+    ];
+    let made = world.run_as("operator", &line).json(0);
+    assert_eq!(made["nodes"].as_array().unwrap().len(), 3);
+    let genesis =
+        |index| fs::read(world.path(&format!("net/validator-{index}/genesis.json"))).unwrap();
+    assert_eq!(genesis(0), genesis(1));
+    assert_eq!(genesis(0), genesis(2));
+    world.run_as("operator", &line).is_bad_input("is not empty");
+}
+
+#[test]
+fn refuses_a_folder_that_is_used_and_leaves_it_alone() {
+    let world = network();
+    let before = fs::read(world.path("node/node.key")).unwrap();
+    let line = ["node", "init", "--data-dir", &world.text("node")];
+    world.run_as("operator", &line).is_bad_input("is not empty");
+    assert_eq!(fs::read(world.path("node/node.key")).unwrap(), before);
+    let file = world.write("file", "text");
+    world
+        .run_as("operator", &["node", "init", "--data-dir", &file])
+        .is_bad_input("cannot use");
+}
+
+#[test]
+fn refuses_a_network_without_money_or_with_a_bad_genesis() {
+    let world = network();
+    let folder = world.text("other");
+    world
+        .run(&["node", "init", "--data-dir", &folder])
+        .is_bad_input("no account to give");
+    let genesis = world.write("genesis.json", "{}");
+    let join = |file: &str| world.run(&["node", "init", "--data-dir", &folder, "--genesis", file]);
+    join(&genesis).is_bad_input("is no genesis file");
+    join(&world.text("none")).is_bad_input("cannot read");
+    let stranger = world.text("operator/key");
+    let genesis = world.text("node/genesis.json");
+    let line = [
+        "node",
+        "init",
+        "--data-dir",
+        &folder,
+        "--genesis",
+        &genesis,
+        "--validator-key",
+        &stranger,
+    ];
+    world.run(&line).is_bad_input("is no validator");
+    assert!(!world.path("other").exists());
+}
+
+#[test]
+fn refuses_to_run_a_folder_without_a_node_or_with_bad_settings() {
+    let world = network();
+    run_node(&world, "none").is_bad_input("no node");
+    set(&world.path("node"), "threads", "0");
+    run_node(&world, "node").is_bad_input("verification.threads");
+    fs::write(world.path("node/config.toml"), "not settings").unwrap();
+    run_node(&world, "node").is_bad_input("not a valid settings file");
+}
+
+#[test]
+fn refuses_an_occupied_port() {
+    let world = network();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let path = world.path("node/config.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    // the first `listen` of the file is the API's
+    let (head, tail) = text.split_once("\nlisten = ").unwrap();
+    let (_, rest) = tail.split_once('\n').unwrap();
+    fs::write(&path, format!("{head}\nlisten = \"{address}\"\n{rest}")).unwrap();
+    run_node(&world, "node").is_bad_input("cannot listen on");
+}
+
+#[test]
+fn refuses_a_store_of_another_network() {
+    let world = network();
+    world.node("node").kill();
+    init(&world, "other");
+    fs::copy(
+        world.path("other/genesis.json"),
+        world.path("node/genesis.json"),
+    )
+    .unwrap();
+    let key = fs::read(world.path("other/node.key")).unwrap();
+    fs::write(world.path("node/node.key"), key).unwrap();
+    run_node(&world, "node").is_bad_input("network");
+}
+
+#[test]
+fn refuses_a_corrupt_store_and_does_not_touch_it() {
+    let world = network();
+    world.node("node").kill();
+    let files = files_below(&world.path("node"));
+    let store: Vec<_> = files
+        .iter()
+        .filter(|path| path.ends_with("conf") || path.ends_with("db"))
+        .collect();
+    assert!(!store.is_empty(), "{files:?}");
+    for path in &store {
+        fs::write(path, b"garbage").unwrap();
+    }
+    run_node(&world, "node").is_bad_input("");
+    for path in store {
+        assert_eq!(fs::read(path).unwrap(), b"garbage", "{}", path.display());
+    }
+}
+
+#[test]
+fn a_killed_node_starts_again_and_serves() {
+    let world = network();
+    world.node("node").kill();
+    let node = world.node("node");
+    let listed = world
+        .run(&["competition", "list", "--json", "--node", &node.url])
+        .json(0);
+    assert_eq!(listed, serde_json::json!([]));
+}
+
+#[cfg(unix)]
+#[test]
+fn sigterm_ends_a_node_in_order() {
+    let world = network();
+    let node = world.node("node");
+    let (code, log) = node.terminate(&world, "node");
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("node stopped"), "{log}");
+    assert!(!world.path("node/addresses.json").exists());
+}
+
+fn files_below(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(files_below(&path));
+        } else {
+            files.push(path);
+        }
+    }
+    files
+}

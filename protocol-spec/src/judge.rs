@@ -1,0 +1,89 @@
+//! What the rules must ask somebody who can decrypt and verify.
+//!
+//! The transition never verifies a proof itself: it states a claim and takes the verdict. A claim holds everything
+//! its verdict depends on, so verdicts can be found in advance, on other threads, and cached by claim.
+
+use crate::competition::BlobRef;
+use crate::digest::{CompetitionId, DataDigest, ModelDigest};
+use crate::sealed::DataKey;
+use crate::statement::Context;
+
+/// Whether a claim is true. Every honest validator finds the same one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// True.
+    Valid,
+    /// False.
+    Invalid,
+}
+
+/// "`key` opens the blob `sealed` to a data set of this shape whose digest is `data`."
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TestSetClaim {
+    /// The competition, which the sealing is bound to by whoever seals.
+    pub competition: CompetitionId,
+    /// The sealed test set.
+    pub sealed: BlobRef,
+    /// The released key; it already matches the competition's key commitment.
+    pub key: DataKey,
+    /// Digest of the plaintext's canonical encoding.
+    pub data: DataDigest,
+    /// Samples.
+    pub samples: u32,
+    /// Features of a sample.
+    pub width: u32,
+    /// Classes.
+    pub classes: u32,
+}
+
+/// "The blob `proof` proves, in this context, that the model `model` classifies `correct` samples of `data` correctly."
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProofClaim {
+    /// Where the proof belongs.
+    pub context: Context,
+    /// The registered model.
+    pub model: ModelDigest,
+    /// The opened test set.
+    pub data: DataDigest,
+    /// Samples.
+    pub samples: u32,
+    /// Features of a sample.
+    pub width: u32,
+    /// Classes.
+    pub classes: u32,
+    /// The most weights and biases the model may have.
+    pub max_parameters: u64,
+    /// The claimed number of correct predictions.
+    pub correct: u32,
+    /// The proof.
+    pub proof: BlobRef,
+}
+
+/// One question for a judge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// Does the key open the test set?
+    TestSet(TestSetClaim),
+    /// Does the proof hold?
+    Proof(ProofClaim),
+}
+
+impl Question {
+    /// Puts the question to `judge`.
+    pub fn ask(&self, judge: &dyn Judge) -> Option<Verdict> {
+        match self {
+            Self::TestSet(claim) => judge.test_set(claim),
+            Self::Proof(claim) => judge.proof(claim),
+        }
+    }
+}
+
+/// Knows verdicts. `None` means "not known yet": a transaction whose verdict is not known is neither included nor
+/// refused, it waits. An answer must never change, and must be a function of the claim alone.
+pub trait Judge {
+    /// The verdict on a released key.
+    fn test_set(&self, claim: &TestSetClaim) -> Option<Verdict>;
+    /// The verdict on a proof.
+    fn proof(&self, claim: &ProofClaim) -> Option<Verdict>;
+}

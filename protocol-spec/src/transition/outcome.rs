@@ -1,0 +1,188 @@
+//! What a block did, for people and programs that follow: one receipt a transaction, and the events in their order.
+//! Nothing here is part of the state; the same block always gives the same receipts and events.
+
+use serde::{Deserialize, Serialize};
+
+use crate::competition::{Refusal, VoidReason};
+use crate::digest::{CompetitionId, ModelDigest, RegistrationId, TransactionId};
+use crate::identity::AccountId;
+use crate::scorer::Rank;
+use crate::units::{Amount, Height, TimeMs};
+
+/// What became of an included transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum Outcome {
+    /// It did what it asked for.
+    Applied,
+    /// It was included, and its sender bears the cost, but it does not count.
+    Refused {
+        /// Why.
+        reason: Refusal,
+    },
+}
+
+/// The receipt of one included transaction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The transaction.
+    pub transaction: TransactionId,
+    /// Height of its block.
+    pub height: Height,
+    /// Index in the block.
+    pub index: u32,
+    /// Time of its block.
+    pub time: TimeMs,
+    /// Who acted.
+    pub sender: AccountId,
+    /// The action's name, as in the transaction's JSON.
+    pub action: String,
+    /// The competition it opened or acted on.
+    pub competition: Option<CompetitionId>,
+    /// The registration it made or acted on.
+    pub registration: Option<RegistrationId>,
+    /// What became of it.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+/// What a payment out of a competition is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PaymentReason {
+    /// A share of the prize.
+    Prize,
+    /// The part of the prize that nobody earned, back to the host.
+    UnclaimedPrize,
+    /// A registration's deposit, back to its owner.
+    Deposit,
+    /// The bond, back to the host.
+    Bond,
+    /// A share of a lost bond, for a registrant.
+    BondShare,
+}
+
+/// One payment out of a competition's escrow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payment {
+    /// Who receives.
+    pub account: AccountId,
+    /// How much.
+    pub amount: Amount,
+    /// What for.
+    pub reason: PaymentReason,
+    /// The registration that earned it, if one did.
+    pub registration: Option<RegistrationId>,
+}
+
+/// Something that happened in a block.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// Money moved between accounts.
+    Transferred {
+        /// Who paid.
+        from: AccountId,
+        /// Who received.
+        to: AccountId,
+        /// How much.
+        amount: Amount,
+    },
+    /// A competition was opened.
+    Opened {
+        /// Its name.
+        competition: CompetitionId,
+        /// Its title.
+        title: String,
+        /// Who opened it.
+        host: AccountId,
+        /// The prize.
+        prize: Amount,
+        /// The bond.
+        bond: Amount,
+    },
+    /// A competition was taken back by its host.
+    Cancelled {
+        /// Its name.
+        competition: CompetitionId,
+        /// Prize and bond, back to the host.
+        payments: Vec<Payment>,
+    },
+    /// A model was registered.
+    Registered {
+        /// The competition.
+        competition: CompetitionId,
+        /// The registration.
+        registration: RegistrationId,
+        /// Its owner.
+        competitor: AccountId,
+        /// The model.
+        model: ModelDigest,
+        /// What it locks.
+        deposit: Amount,
+    },
+    /// A registration was taken back.
+    Withdrawn {
+        /// The competition.
+        competition: CompetitionId,
+        /// The registration.
+        registration: RegistrationId,
+        /// Its owner.
+        competitor: AccountId,
+        /// What came back.
+        deposit: Amount,
+    },
+    /// The test set is open; proving has started.
+    KeyReleased {
+        /// The competition.
+        competition: CompetitionId,
+    },
+    /// A proof counts.
+    ProofAccepted {
+        /// The competition.
+        competition: CompetitionId,
+        /// The registration.
+        registration: RegistrationId,
+        /// Its owner.
+        competitor: AccountId,
+        /// The proven number of correct predictions.
+        correct: u32,
+        /// Samples of the test set.
+        samples: u32,
+    },
+    /// A proof is invalid; the deposit went to the treasury.
+    ProofRefused {
+        /// The competition.
+        competition: CompetitionId,
+        /// The registration.
+        registration: RegistrationId,
+        /// Its owner.
+        competitor: AccountId,
+        /// The number of correct predictions it claimed.
+        claimed: u32,
+        /// The lost deposit.
+        deposit: Amount,
+        /// Why.
+        reason: Refusal,
+    },
+    /// A competition ended with a winner.
+    Settled {
+        /// Its name.
+        competition: CompetitionId,
+        /// The result, first rank first.
+        ranks: Vec<Rank>,
+        /// Who received what.
+        payments: Vec<Payment>,
+    },
+    /// A competition ended without a winner.
+    Voided {
+        /// Its name.
+        competition: CompetitionId,
+        /// Why.
+        reason: VoidReason,
+        /// Who received what.
+        payments: Vec<Payment>,
+        /// The rest of a bond that could not be split, to the treasury.
+        to_treasury: Amount,
+    },
+}

@@ -1,0 +1,448 @@
+//! `vectors/encoding.json`: encodings, names, signatures, and bytes that must be refused.
+
+use agon_protocol::block::Block;
+use agon_protocol::codec::{Decode, Encode};
+use agon_protocol::digest::{
+    BlobId, BlockId, CompetitionId, DataDigest, KeyCommitment, NetworkId, RegistrationId,
+    TransactionId,
+};
+use agon_protocol::genesis::Genesis;
+use agon_protocol::identity::{AccountId, Signature, verify};
+use agon_protocol::sealed::DataKey;
+use agon_protocol::statement::{Architecture, Context, Dataset};
+use agon_protocol::transactions::{Action, SignedTransaction};
+use agon_protocol::units::Amount;
+use serde::{Deserialize, Serialize};
+
+use super::pinned;
+use crate::world::{Who, World, bad_proof, data_key, genesis, model, open, spec};
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Vectors {
+    genesis: GenesisVector,
+    transactions: Vec<TransactionVector>,
+    block: BlockVector,
+    dataset: DatasetVector,
+    architecture: ArchitectureVector,
+    context: ContextVector,
+    data_key: KeyVector,
+    blob: BlobVector,
+    signatures: Vec<SignatureVector>,
+    refused: Vec<RefusedVector>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GenesisVector {
+    value: Genesis,
+    bytes: String,
+    network_id: NetworkId,
+    block_id: BlockId,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TransactionVector {
+    value: SignedTransaction,
+    signing_bytes: String,
+    bytes: String,
+    id: TransactionId,
+    competition_id: Option<CompetitionId>,
+    registration_id: Option<RegistrationId>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BlockVector {
+    value: Block,
+    bytes: String,
+    id: BlockId,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DatasetVector {
+    width: usize,
+    classes: usize,
+    inputs: Vec<u16>,
+    labels: Vec<u16>,
+    bytes: String,
+    digest: DataDigest,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ArchitectureVector {
+    value: Architecture,
+    bytes: String,
+    parameters: u64,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ContextVector {
+    network: NetworkId,
+    competition: CompetitionId,
+    registration: RegistrationId,
+    competitor: AccountId,
+    nonce: u64,
+    bytes: String,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyVector {
+    key: DataKey,
+    commitment: KeyCommitment,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BlobVector {
+    bytes: String,
+    id: BlobId,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignatureVector {
+    name: String,
+    account: AccountId,
+    message: String,
+    signature: Signature,
+    valid: bool,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RefusedVector {
+    name: String,
+    what: String,
+    bytes: String,
+    error: String,
+}
+
+fn transactions(world: &World) -> Vec<TransactionVector> {
+    let (competition, registration) = (CompetitionId::of(b"c"), RegistrationId::of(b"r"));
+    let actions = [
+        Action::Transfer {
+            to: Who::Bob.account(),
+            amount: Amount::new(1_234_567),
+        },
+        open(spec()),
+        Action::CancelCompetition { competition },
+        Action::Register {
+            competition,
+            model: model("m"),
+        },
+        Action::Withdraw { registration },
+        Action::ReleaseKey {
+            competition,
+            key: data_key(),
+        },
+        bad_proof(registration, 321, "proof"),
+    ];
+    let vector = |action| {
+        let value = world.sign(Who::Host, action);
+        TransactionVector {
+            signing_bytes: hex::encode(value.transaction.signing_bytes()),
+            bytes: hex::encode(value.to_bytes()),
+            id: value.id(),
+            competition_id: value.competition_id(),
+            registration_id: value.registration_id(),
+            value,
+        }
+    };
+    actions.map(vector).into()
+}
+
+fn signatures() -> Vec<SignatureVector> {
+    let vector = |name: &str, account: AccountId, message: &[u8], signature: [u8; 64]| {
+        let signature = Signature::from_raw(signature);
+        let valid = verify(&account, message, &signature);
+        SignatureVector {
+            name: name.to_owned(),
+            account,
+            message: hex::encode(message),
+            signature,
+            valid,
+        }
+    };
+    let good = *Signature::sign(&Who::Alice.key(), b"message").as_bytes();
+    let (mut flipped, mut neutral, mut trivial) = (good, [0; 32], [0; 64]);
+    (flipped[0], neutral[0], trivial[0]) = (flipped[0] ^ 1, 1, 1);
+    // RFC 8032, section 7.1, test 2
+    let rfc_key = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
+        .parse()
+        .unwrap();
+    let rfc_signature: Signature =
+        "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da\
+         085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
+            .parse()
+            .unwrap();
+    vec![
+        vector(
+            "RFC 8032 test 2",
+            rfc_key,
+            &[0x72],
+            *rfc_signature.as_bytes(),
+        ),
+        vector("signed", Who::Alice.account(), b"message", good),
+        vector("another message", Who::Alice.account(), b"massage", good),
+        vector("another account", Who::Bob.account(), b"message", good),
+        vector("a changed point", Who::Alice.account(), b"message", flipped),
+        vector(
+            "a key of small order",
+            AccountId::from_raw(neutral),
+            b"message",
+            trivial,
+        ),
+    ]
+}
+
+fn refused(world: &World) -> Vec<RefusedVector> {
+    let bytes = world.sign(Who::Host, open(spec())).to_bytes();
+    let changed = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = bytes.clone();
+        change(&mut bytes);
+        bytes
+    };
+    // 72 bytes of network, sender and nonce, then the tag, then the title
+    let cases = [
+        ("a byte too many", changed(&|bytes| bytes.push(0))),
+        (
+            "a byte too few",
+            changed(&|bytes| bytes.truncate(bytes.len() - 1)),
+        ),
+        ("nothing", Vec::new()),
+        ("an unknown action", changed(&|bytes| bytes[72] = 7)),
+        (
+            "a title longer than the limit",
+            changed(&|bytes| bytes[73] = 121),
+        ),
+        (
+            "a title longer than the input",
+            changed(&|bytes| bytes.truncate(80)),
+        ),
+        (
+            "a title that is not UTF-8",
+            changed(&|bytes| bytes[77] = 0xff),
+        ),
+    ];
+    let vector = |(name, bytes): (&str, Vec<u8>)| RefusedVector {
+        name: name.to_owned(),
+        what: "transaction".to_owned(),
+        error: SignedTransaction::from_bytes(&bytes)
+            .unwrap_err()
+            .to_string(),
+        bytes: hex::encode(bytes),
+    };
+    cases.map(vector).into()
+}
+
+fn vectors() -> Vectors {
+    let world = World::new();
+    let (inputs, labels) = (vec![0, 1, 2, 255, 4_095, 7], vec![2, 0]);
+    let dataset = Dataset::new(3, 3, inputs.clone(), labels.clone()).unwrap();
+    let architecture = Architecture::new(784, vec![128, 32], 10, 8).unwrap();
+    let context = Context {
+        network: genesis().network_id(),
+        competition: CompetitionId::of(b"c"),
+        registration: RegistrationId::of(b"r"),
+        competitor: Who::Alice.account(),
+        nonce: 7,
+    };
+    let Context {
+        network,
+        competition,
+        registration,
+        competitor,
+        nonce,
+    } = context;
+    let transactions = transactions(&world);
+    let block = world.block(
+        2_000,
+        transactions
+            .iter()
+            .take(1)
+            .map(|vector| vector.value.clone())
+            .collect(),
+    );
+    Vectors {
+        genesis: GenesisVector {
+            value: genesis(),
+            bytes: hex::encode(genesis().to_bytes()),
+            network_id: genesis().network_id(),
+            block_id: genesis().block_id(),
+        },
+        transactions,
+        block: BlockVector {
+            bytes: hex::encode(block.to_bytes()),
+            id: block.id(),
+            value: block,
+        },
+        dataset: DatasetVector {
+            width: 3,
+            classes: 3,
+            inputs,
+            labels,
+            bytes: hex::encode(dataset.to_bytes()),
+            digest: dataset.digest(),
+        },
+        architecture: ArchitectureVector {
+            bytes: hex::encode(architecture.to_bytes()),
+            parameters: architecture.parameters(),
+            value: architecture,
+        },
+        context: ContextVector {
+            network,
+            competition,
+            registration,
+            competitor,
+            nonce,
+            bytes: hex::encode(context.to_bytes()),
+        },
+        data_key: KeyVector {
+            key: data_key(),
+            commitment: data_key().commitment(),
+        },
+        blob: BlobVector {
+            bytes: hex::encode(b"blob"),
+            id: BlobId::of(b"blob"),
+        },
+        signatures: signatures(),
+        refused: refused(&world),
+    }
+}
+
+fn decoded<T: Decode>(bytes: &str) -> T {
+    T::from_bytes(&hex::decode(bytes).unwrap()).unwrap()
+}
+
+#[test]
+fn encodings_names_and_signatures_are_pinned() {
+    let Vectors {
+        genesis,
+        transactions,
+        block,
+        dataset,
+        architecture,
+        context,
+        data_key,
+        blob,
+        signatures,
+        refused,
+    } = pinned("encoding.json", &vectors());
+
+    let GenesisVector {
+        value,
+        bytes,
+        network_id,
+        block_id,
+    } = genesis;
+    assert_eq!(decoded::<Genesis>(&bytes), value);
+    assert_eq!(
+        (value.network_id(), value.block_id()),
+        (network_id, block_id)
+    );
+
+    for vector in transactions {
+        let TransactionVector {
+            value,
+            signing_bytes,
+            bytes,
+            id,
+            competition_id,
+            registration_id,
+        } = vector;
+        assert_eq!(decoded::<SignedTransaction>(&bytes), value);
+        let message = hex::decode(signing_bytes).unwrap();
+        assert!(verify(
+            &value.transaction.sender,
+            &message,
+            &value.signature
+        ));
+        assert!(value.check_signature());
+        let names = (value.id(), value.competition_id(), value.registration_id());
+        assert_eq!(names, (id, competition_id, registration_id));
+    }
+
+    let BlockVector { value, bytes, id } = block;
+    assert_eq!((decoded::<Block>(&bytes), value.id()), (value, id));
+
+    let DatasetVector {
+        width,
+        classes,
+        inputs,
+        labels,
+        bytes,
+        digest,
+    } = dataset;
+    let value = Dataset::new(width, classes, inputs, labels).unwrap();
+    assert_eq!(
+        (decoded::<Dataset>(&bytes), value.digest()),
+        (value, digest)
+    );
+
+    let ArchitectureVector {
+        value,
+        bytes,
+        parameters,
+    } = architecture;
+    assert_eq!(value.parameters(), parameters);
+    assert_eq!(decoded::<Architecture>(&bytes), value);
+
+    let ContextVector {
+        network,
+        competition,
+        registration,
+        competitor,
+        nonce,
+        bytes,
+    } = context;
+    let value = Context {
+        network,
+        competition,
+        registration,
+        competitor,
+        nonce,
+    };
+    assert_eq!(decoded::<Context>(&bytes), value);
+
+    let KeyVector { key, commitment } = data_key;
+    assert_eq!(key.commitment(), commitment);
+    let BlobVector { bytes, id } = blob;
+    assert_eq!(BlobId::of(&hex::decode(bytes).unwrap()), id);
+
+    for SignatureVector {
+        name,
+        account,
+        message,
+        signature,
+        valid,
+    } in signatures
+    {
+        assert_eq!(
+            verify(&account, &hex::decode(message).unwrap(), &signature),
+            valid,
+            "{name}"
+        );
+        assert_eq!(
+            valid,
+            name == "signed" || name == "RFC 8032 test 2",
+            "{name}"
+        );
+    }
+    for RefusedVector {
+        name,
+        what,
+        bytes,
+        error,
+    } in refused
+    {
+        assert_eq!(what, "transaction");
+        let found = SignedTransaction::from_bytes(&hex::decode(bytes).unwrap());
+        assert_eq!(found.unwrap_err().to_string(), error, "{name}");
+    }
+}

@@ -1,0 +1,94 @@
+//! Real networks on one machine: every node is a process of the shipped binary, on real sockets, and nothing here has a
+//! shortcut that production does not have.
+//!
+//! [`network`] starts, kills and restarts nodes; [`load`] sends them work; [`invariants`] reads their own records; a
+//! scenario in [`scenarios`] puts the three together.
+
+pub mod invariants;
+pub mod load;
+pub mod network;
+pub mod process;
+pub mod scenarios;
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// How often a wait looks at what it waits for.
+pub const POLL: Duration = Duration::from_millis(50);
+
+/// Why a scenario did not pass.
+#[derive(Debug, Error)]
+pub enum TestnetError {
+    /// The binary under test is not there.
+    #[error(
+        "no `agon` binary beside {beside}; build it with `cargo build --release -p agon-node`, or set AGON_BINARY"
+    )]
+    NoBinary {
+        /// Where it was looked for.
+        beside: String,
+    },
+    /// The operating system refused something.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: String,
+        /// The refusal.
+        source: std::io::Error,
+    },
+    /// A command ended badly.
+    #[error("{what} ended with {status}:\n{log}")]
+    Command {
+        /// The command.
+        what: String,
+        /// Its exit status.
+        status: String,
+        /// The end of what it wrote to stderr.
+        log: String,
+    },
+    /// Something that was waited for did not happen.
+    #[error("{what} did not happen within {seconds} s")]
+    Timeout {
+        /// What was waited for.
+        what: String,
+        /// How long.
+        seconds: u64,
+    },
+    /// The nodes' records break a promise.
+    #[error("invariant broken: {0}")]
+    Invariant(String),
+    /// No such scenario.
+    #[error("there is no scenario {name:?}; `agon-testnet list` names them")]
+    Unknown {
+        /// The name given.
+        name: String,
+    },
+}
+
+impl TestnetError {
+    pub(crate) fn system(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::System { what, source }
+    }
+}
+
+/// Waits until `condition` gives a value, at most `limit`.
+pub(crate) fn wait_for<T>(
+    what: &str,
+    limit: Duration,
+    mut condition: impl FnMut() -> Result<Option<T>, TestnetError>,
+) -> Result<T, TestnetError> {
+    let start = std::time::Instant::now();
+    loop {
+        if let Some(value) = condition()? {
+            return Ok(value);
+        }
+        if start.elapsed() > limit {
+            return Err(TestnetError::Timeout {
+                what: what.to_owned(),
+                seconds: limit.as_secs(),
+            });
+        }
+        std::thread::sleep(POLL);
+    }
+}

@@ -1,0 +1,139 @@
+//! One process of the binary under test. It never outlives its handle.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{POLL, TestnetError};
+
+/// A node flushes its store in well under a second.
+const STOP_LIMIT: Duration = Duration::from_secs(15);
+
+/// The binary under test: `AGON_BINARY`, or `agon` beside this program or in the folder above (where cargo puts it).
+pub fn agon_binary() -> Result<PathBuf, TestnetError> {
+    if let Some(path) = std::env::var_os("AGON_BINARY") {
+        return Ok(path.into());
+    }
+    let own = std::env::current_exe().map_err(TestnetError::system("finding this program"))?;
+    let candidates = own
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join("agon"));
+    let found = candidates.into_iter().find(|path| path.is_file());
+    found.ok_or_else(|| TestnetError::NoBinary {
+        beside: own.display().to_string(),
+    })
+}
+
+/// A running `agon …`.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+fn command(arguments: &[&OsStr], log: &Path) -> Result<Command, TestnetError> {
+    let stderr = File::options()
+        .create(true)
+        .append(true)
+        .open(log)
+        .map_err(TestnetError::system(format!("writing {}", log.display())))?;
+    let mut command = Command::new(agon_binary()?);
+    command
+        .args(arguments)
+        .env_remove("AGON_NODE")
+        .env_remove("AGON_HOME")
+        .stdin(Stdio::null())
+        .stderr(stderr);
+    Ok(command)
+}
+
+/// Runs a command to its end and gives its stdout.
+pub fn run(arguments: &[&OsStr], log: &Path) -> Result<Vec<u8>, TestnetError> {
+    let output = command(arguments, log)?
+        .stdout(Stdio::piped())
+        .output()
+        .map_err(TestnetError::system("starting agon"))?;
+    if !output.status.success() {
+        return Err(TestnetError::Command {
+            what: format!("agon {arguments:?}"),
+            status: output.status.to_string(),
+            log: tail(log),
+        });
+    }
+    Ok(output.stdout)
+}
+
+impl Process {
+    /// Starts `agon ARGUMENTS` in the background; stderr is appended to `log`.
+    pub fn start(arguments: &[&OsStr], log: &Path) -> Result<Self, TestnetError> {
+        let child = command(arguments, log)?
+            .stdout(Stdio::null())
+            .spawn()
+            .map_err(TestnetError::system("starting agon"))?;
+        Ok(Self {
+            child,
+            log: log.to_owned(),
+        })
+    }
+
+    /// The operating system's id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Fails when the process has ended by itself.
+    pub fn check(&mut self) -> Result<(), TestnetError> {
+        match self
+            .child
+            .try_wait()
+            .map_err(TestnetError::system("waiting for agon"))?
+        {
+            None => Ok(()),
+            Some(status) => Err(TestnetError::Command {
+                what: "agon node run".to_owned(),
+                status: status.to_string(),
+                log: tail(&self.log),
+            }),
+        }
+    }
+
+    /// `kill -9`, and waits for the end.
+    pub fn kill(mut self) -> Result<(), TestnetError> {
+        self.child
+            .kill()
+            .map_err(TestnetError::system("killing agon"))?;
+        self.child
+            .wait()
+            .map_err(TestnetError::system("waiting for agon"))?;
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Not waited for yet, so the id is still its own.
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        let start = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if start.elapsed() > STOP_LIMIT {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+            } else {
+                std::thread::sleep(POLL);
+            }
+        }
+    }
+}
+
+fn tail(log: &Path) -> String {
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(15)..].join("\n")
+}
