@@ -20,6 +20,7 @@
 //! gate computes them: the link argument ties their commitments to those of the columns (see [`crate::link`]).
 
 use std::cell::RefCell;
+use std::io;
 
 use ff::Field;
 use halo2_proofs::circuit::{Layouter, Region, SimpleFloorPlanner, Value};
@@ -36,21 +37,40 @@ thread_local! {
     static LAYOUT: RefCell<Option<Layout>> = const { RefCell::new(None) };
 }
 
-/// Runs `task`, in which halo2 configures circuits for `layout`.
+/// Stack of the thread that halo2 runs on: its recursion grows with the expressions, not with anything of ours.
+const STACK_BYTES: usize = 16 << 20;
+
+/// Runs `task`, in which halo2 configures circuits for `layout`. Fails when the system gives no thread.
 ///
 /// The task gets a thread of its own. On a thread pool's thread another proof's task could be stolen into the middle of
 /// this one and change the layout; a fresh thread belongs to no pool.
-pub(crate) fn with_layout<T: Send>(layout: &Layout, task: impl FnOnce() -> T + Send) -> T {
+///
+/// # Panics
+/// On a thread of a rayon pool: it would block the pool that the task itself needs.
+pub(crate) fn with_layout<T: Send>(
+    layout: &Layout,
+    task: impl FnOnce() -> T + Send,
+) -> io::Result<T> {
+    assert_off_pool();
     std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
+        let builder = std::thread::Builder::new().stack_size(STACK_BYTES);
+        let thread = builder.spawn_scoped(scope, || {
             LAYOUT.with(|slot| *slot.borrow_mut() = Some(layout.clone()));
             task()
-        });
+        })?;
         match thread.join() {
-            Ok(value) => value,
+            Ok(value) => Ok(value),
             Err(panic) => std::panic::resume_unwind(panic),
         }
     })
+}
+
+/// Proving, verifying and deriving generators wait for rayon's threads, so none of these threads may wait for them.
+pub(crate) fn assert_off_pool() {
+    assert!(
+        rayon::current_thread_index().is_none(),
+        "proofs are made and verified on threads of their own, not within a rayon pool"
+    );
 }
 
 /// Positions of the advice columns, in the order of their commitments in a proof.
@@ -173,10 +193,21 @@ fn constant(value: u64) -> Expression<Scalar> {
     Expression::Constant(Scalar::from(value))
 }
 
+/// The sum as a balanced tree: halo2 recurses over expressions, and there are thousands of terms in the widest circuits.
 fn total(terms: impl Iterator<Item = Expression<Scalar>>) -> Expression<Scalar> {
-    terms
-        .reduce(|sum, term| sum + term)
-        .unwrap_or_else(|| constant(0))
+    let mut terms: Vec<_> = terms.collect();
+    while terms.len() > 1 {
+        let mut halves = Vec::with_capacity(terms.len().div_ceil(2));
+        let mut left = terms.into_iter();
+        while let Some(term) = left.next() {
+            halves.push(match left.next() {
+                Some(other) => term + other,
+                None => term,
+            });
+        }
+        terms = halves;
+    }
+    terms.pop().unwrap_or_else(|| constant(0))
 }
 
 fn product(factors: impl Iterator<Item = Expression<Scalar>>) -> Expression<Scalar> {

@@ -7,7 +7,7 @@
 use agon_protocol::codec::{Decode, DecodeError, Encode, Reader, encode_length};
 use agon_protocol::digest::ModelDigest;
 use agon_protocol::identity::AccountId;
-use agon_protocol::limits::MAX_LAYER_WIDTH;
+use agon_protocol::limits::{MAX_LAYER_WIDTH, MAX_PROOF_BYTES};
 use agon_protocol::statement::Architecture;
 use ff::{Field, PrimeField};
 use group::CurveAffine;
@@ -23,6 +23,7 @@ use crate::layout::{Layout, LayoutError};
 use crate::model::integer::IntegerModel;
 use crate::msm;
 use crate::random::{RandomnessError, fresh_seed};
+use crate::submission::FIXED_BYTES;
 
 /// Most weight commitments of one model.
 const MAX_POINTS: usize = 1 << 18;
@@ -46,6 +47,14 @@ pub enum CommitError {
     Neurons {
         /// Neurons of all layers.
         found: usize,
+    },
+    /// A submission that no blob may carry.
+    #[error(
+        "a proof for this model takes {bytes} bytes, the limit is {MAX_PROOF_BYTES}; use narrower layers or fewer samples"
+    )]
+    TooLong {
+        /// Bytes of the submission.
+        bytes: u64,
     },
     /// No entropy.
     #[error(transparent)]
@@ -79,9 +88,7 @@ impl Commitment {
 
     /// What is registered: binds the owner, so that nobody can register somebody else's commitment as their own.
     pub fn digest(&self, owner: AccountId) -> ModelDigest {
-        let mut bytes = owner.to_bytes();
-        self.encode(&mut bytes);
-        ModelDigest::of(&bytes)
+        digest_of(owner, &self.to_bytes())
     }
 }
 
@@ -103,8 +110,17 @@ impl Encode for Commitment {
     }
 }
 
-impl Decode for Commitment {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+impl Commitment {
+    /// Reads over an encoded commitment without looking at its points; gives architecture and circuit size.
+    pub(crate) fn skip(reader: &mut Reader<'_>) -> Result<(Architecture, u32), DecodeError> {
+        let (architecture, k, _, _) = Self::read(reader)?;
+        Ok((architecture, k))
+    }
+
+    /// Architecture, circuit size, salt and the bytes of as many points as the architecture has neurons.
+    fn read<'a>(
+        reader: &mut Reader<'a>,
+    ) -> Result<(Architecture, u32, [u8; 32], &'a [u8]), DecodeError> {
         let architecture = Architecture::decode(reader)?;
         let k = u32::decode(reader)?;
         let salt = reader.array("salt")?;
@@ -119,7 +135,14 @@ impl Decode for Commitment {
                 what: "number of weight commitments",
             });
         }
-        let bytes = reader.take(32 * count, "weight commitments")?;
+        let points = reader.take(32 * count, "weight commitments")?;
+        Ok((architecture, k, salt, points))
+    }
+}
+
+impl Decode for Commitment {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (architecture, k, salt, bytes) = Self::read(reader)?;
         let points = read_points(bytes).ok_or(DecodeError::Invalid {
             what: "weight commitment",
         })?;
@@ -138,6 +161,13 @@ impl Decode for Commitment {
             points,
         })
     }
+}
+
+/// The digest of a commitment, from its encoding.
+pub(crate) fn digest_of(owner: AccountId, encoding: &[u8]) -> ModelDigest {
+    let mut bytes = owner.to_bytes();
+    bytes.extend_from_slice(encoding);
+    ModelDigest::of(&bytes)
 }
 
 /// Points on the curve in canonical form, none the identity.
@@ -203,6 +233,12 @@ impl CommittedModel {
             salt: fresh_seed("model commitment salt", &[])?,
             points,
         };
+        let bytes = FIXED_BYTES + commitment.to_bytes().len() + layout.circuit_proof_bytes();
+        if bytes as u64 > MAX_PROOF_BYTES {
+            return Err(CommitError::TooLong {
+                bytes: bytes as u64,
+            });
+        }
         Ok(Self {
             model,
             samples,

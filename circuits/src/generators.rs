@@ -14,6 +14,7 @@ use halo2_proofs::poly::commitment::Params;
 use rayon::prelude::*;
 use thiserror::Error;
 
+use crate::circuit::assert_off_pool;
 use crate::field::{Point, Projective, Scalar};
 use crate::layout::{MAX_K, UNUSABLE_ROWS};
 use crate::msm;
@@ -239,6 +240,7 @@ impl GeneratorCache {
     /// The generators for 2^k rows.
     pub fn get(&self, k: u32) -> Result<Generators, GeneratorsError> {
         // The lock is held while deriving, so that two callers do not both spend the minutes.
+        assert_off_pool();
         let mut loaded = self
             .loaded
             .lock()

@@ -11,7 +11,7 @@ use crate::field::Point;
 use crate::generators::Generators;
 use crate::layout::Layout;
 
-/// Layouts whose keys are kept: a competition has few, and a key takes up to some hundred KiB.
+/// Layouts whose keys are kept: a competition has few, and the widest circuit's key takes some MiB.
 const KEPT: usize = 64;
 
 /// A verifying key with its fingerprint.
@@ -36,7 +36,7 @@ impl CircuitKey {
 
     /// Makes the key of `layout`.
     pub(crate) fn of(generators: &Generators, layout: &Layout) -> Result<Self, Error> {
-        with_layout(layout, || Self::generate(generators, layout))
+        with_layout(layout, || Self::generate(generators, layout))?
     }
 
     /// The proving key that belongs to it.
@@ -47,7 +47,7 @@ impl CircuitKey {
     ) -> Result<ProvingKey<Point>, Error> {
         with_layout(layout, || {
             keygen_pk(generators.params(), self.key, &ScoreCircuit::empty(layout))
-        })
+        })?
     }
 }
 

@@ -28,8 +28,9 @@ pub const MAX_K: u32 = 16;
 const MIN_K: u32 = 7;
 /// Table columns that the running sum's gate can hold at degree 5.
 const MAX_TABLES: usize = 3;
-/// Bounds the work a hostile statement can ask of a verifier.
-const MAX_WIDTH: usize = 2_048;
+/// Cells of the label columns, which every verifier holds and commits to: bounds the memory (256 MiB) and the time that a
+/// competitor, who chooses the architecture, can ask of a validator.
+const MAX_LABEL_CELLS: usize = 1 << 23;
 
 /// Why an architecture and a number of samples have no circuit.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -82,7 +83,7 @@ impl Layout {
                 classes: architecture.classes(),
             });
         }
-        candidates.retain(|layout| layout.width <= MAX_WIDTH);
+        candidates.retain(|layout| layout.label_cells() <= MAX_LABEL_CELLS);
         candidates
             .into_iter()
             .min_by_key(Self::cost)
@@ -107,6 +108,10 @@ impl Layout {
     fn cost(&self) -> usize {
         let columns = self.advice_columns() + self.width / 2 + 25;
         columns * ((1 << self.k) + 1_500)
+    }
+
+    fn label_cells(&self) -> usize {
+        self.width << self.k
     }
 
     /// The model's shape.
@@ -218,6 +223,24 @@ impl Layout {
         3 * self.width + self.tables()
     }
 
+    /// Bytes of the circuit's proof: points and scalars of 32 bytes each. In halo2's order: commitments to advice, to the random
+    /// polynomial and to the pieces of the quotient, one less than the gates' degree; evaluations of instance, advice (four
+    /// columns are opened at a second row), fixed and random polynomials; the opening's commitment, its three point
+    /// sets, and the inner-product argument.
+    pub fn circuit_proof_bytes(&self) -> usize {
+        let fixed_columns = 8 + self.layers() + self.tables();
+        // three lookups in a helper, or three tables, make degree 5; else the balance's degree 4 is the largest
+        let quotient_pieces = if self.width > 1 || self.tables() > 2 {
+            4
+        } else {
+            3
+        };
+        let commitments = self.advice_columns() + 1 + quotient_pieces;
+        let evaluations = (self.width + 3) + (self.advice_columns() + 4) + fixed_columns + 1;
+        let opening = 1 + 3 + 1 + 2 * self.k as usize + 2;
+        32 * (commitments + evaluations + opening)
+    }
+
     /// All advice columns: the committed ones, one of weights a layer, three sums over the samples of a row, four
     /// accumulators, the helpers.
     pub(crate) fn advice_columns(&self) -> usize {
@@ -258,6 +281,14 @@ mod tests {
         ));
         let small = architecture(4, &[], 2, 12);
         assert_eq!(Layout::choose(&small, 0), Err(LayoutError::NoSamples));
+        // shapes that once asked 4 GB of a verifier
+        for (neurons, samples) in [(12_650, 10_000), (121, 1_000_000), (4_000, 1_000_000)] {
+            let hostile = architecture(10, &[neurons], 10, 12);
+            assert_eq!(
+                Layout::choose(&hostile, samples),
+                Err(LayoutError::TooManySamples { samples })
+            );
+        }
         let many = architecture(4, &[4_000], 2, 12);
         assert!(matches!(
             Layout::choose(&many, 1_000_000),

@@ -336,7 +336,8 @@ impl Attempt<'_> {
         with_layout(self.layout, || {
             let params = self.generators.params();
             create_proof(params, &key, &[circuit], &[&instance], rng, &mut transcript)
-        })?;
+        })
+        .map_err(Halo2Error::from)??;
         Ok(transcript.finalize())
     }
 }

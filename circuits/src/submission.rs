@@ -3,16 +3,20 @@
 
 use agon_protocol::codec::{Decode, DecodeError, Encode, Reader, encode_bytes};
 
+use agon_protocol::statement::Architecture;
+
 use crate::challenge::FORMAT_VERSION;
 use crate::commitment::{Commitment, read_points};
 use crate::field::Point;
 use crate::layout::Layout;
-use crate::link::LinkProof;
+use crate::link::{LinkProof, SECRETS};
 
 const MAGIC: &[u8; 8] = b"AGONPROF";
 
-/// Largest circuit proof: a tenth of what a blob of 1 MiB may hold would do for every layout within reason.
+/// Largest circuit proof that is read; the layout says the exact length.
 const MAX_CIRCUIT_PROOF: usize = 1 << 20;
+/// Bytes of a submission beside its commitment and its circuit's proof.
+pub(crate) const FIXED_BYTES: usize = MAGIC.len() + 2 + 3 * 4 + 4 + 32 * (1 + SECRETS);
 
 /// A proof for one data set and one context.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +62,60 @@ impl Submission {
     }
 }
 
+/// What a proof claims, read without any arithmetic on the curve, so that most bad proofs cost next to nothing.
+#[derive(Debug)]
+pub(crate) struct Claims<'a> {
+    pub(crate) samples: usize,
+    pub(crate) features: usize,
+    pub(crate) correct: usize,
+    pub(crate) architecture: Architecture,
+    pub(crate) k: u32,
+    /// The encoding of the commitment.
+    pub(crate) commitment: &'a [u8],
+    /// Bytes of the circuit's proof.
+    pub(crate) circuit_proof_bytes: usize,
+}
+
+impl<'a> Claims<'a> {
+    /// Reads the claims of an encoded [`Submission`]. The points and the proof are not looked at.
+    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let [samples, features, correct] = read_head(&mut reader)?;
+        let start = bytes.len() - reader.remaining();
+        let (architecture, k) = Commitment::skip(&mut reader)?;
+        let end = bytes.len() - reader.remaining();
+        let circuit_proof_bytes = reader.length(MAX_CIRCUIT_PROOF, 1, "circuit proof")?;
+        Ok(Self {
+            samples: samples as usize,
+            features: features as usize,
+            correct: correct as usize,
+            architecture,
+            k,
+            commitment: &bytes[start..end],
+            circuit_proof_bytes,
+        })
+    }
+}
+
+/// Samples, features and score, behind magic and version.
+fn read_head(reader: &mut Reader<'_>) -> Result<[u32; 3], DecodeError> {
+    if reader.array::<8>("magic")? != *MAGIC {
+        return Err(DecodeError::Invalid {
+            what: "magic: this is not an agon proof",
+        });
+    }
+    if u16::decode(reader)? != FORMAT_VERSION {
+        return Err(DecodeError::Invalid {
+            what: "format version: made by another version of agon",
+        });
+    }
+    Ok([
+        u32::decode(reader)?,
+        u32::decode(reader)?,
+        u32::decode(reader)?,
+    ])
+}
+
 impl Encode for Submission {
     fn encode(&self, out: &mut Vec<u8>) {
         let Self {
@@ -70,10 +128,10 @@ impl Encode for Submission {
         } = self;
         out.extend_from_slice(MAGIC);
         FORMAT_VERSION.encode(out);
-        commitment.encode(out);
         samples.encode(out);
         features.encode(out);
         correct.encode(out);
+        commitment.encode(out);
         encode_bytes(circuit_proof, out);
         link.encode(out);
     }
@@ -81,21 +139,12 @@ impl Encode for Submission {
 
 impl Decode for Submission {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        if reader.array::<8>("magic")? != *MAGIC {
-            return Err(DecodeError::Invalid {
-                what: "magic: this is not an agon proof",
-            });
-        }
-        if u16::decode(reader)? != FORMAT_VERSION {
-            return Err(DecodeError::Invalid {
-                what: "format version: made by another version of agon",
-            });
-        }
+        let [samples, features, correct] = read_head(reader)?;
         Ok(Self {
             commitment: Commitment::decode(reader)?,
-            samples: u32::decode(reader)?,
-            features: u32::decode(reader)?,
-            correct: u32::decode(reader)?,
+            samples,
+            features,
+            correct,
             circuit_proof: reader.bytes(MAX_CIRCUIT_PROOF, "circuit proof")?,
             link: LinkProof::decode(reader)?,
         })

@@ -1,6 +1,8 @@
 //! The verifier: recomputes everything public, and accepts or says why not.
 //!
-//! It never panics and never allocates more than a bounded multiple of what it is given; cheap checks come first.
+//! It answers with a value whatever it is given. Cheap checks come first: nothing is computed on the curve before sizes, score, limits,
+//! the registered digest and the proof's exact length are right. What a proof can then cost is bounded by its layout (see
+//! [`crate::layout`]): at most 256 MiB for the labels' columns.
 
 use std::path::PathBuf;
 
@@ -13,6 +15,7 @@ use halo2_proofs::transcript::{Blake2bRead, Challenge255, EncodedChallenge};
 use thiserror::Error;
 
 use crate::challenge::{Challenges, FORMAT_VERSION, Statement};
+use crate::commitment::digest_of;
 use crate::field::Point;
 use crate::generators::{GeneratorCache, Generators, GeneratorsError};
 use crate::keys::KeyCache;
@@ -20,7 +23,7 @@ use crate::layout::{Layout, LayoutError};
 use crate::link::{LinkTranscript, Links};
 use crate::prover::absorb_seed;
 use crate::public::{Coefficients, Instance};
-use crate::submission::Submission;
+use crate::submission::{Claims, Submission};
 
 /// Why a proof is not accepted. The same bytes always give the same answer, on every machine.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -82,6 +85,14 @@ pub enum Rejection {
         found: u32,
         /// Binary logarithm needed.
         expected: u32,
+    },
+    /// A circuit's proof of a length that this layout's never has.
+    #[error("the circuit's proof has {found} bytes, for this model and test set it has {expected}")]
+    Length {
+        /// Bytes in the proof.
+        found: usize,
+        /// Bytes of this layout's proofs.
+        expected: usize,
     },
     /// The columns are not those of the committed model.
     #[error("the proof is not linked to the committed model")]
@@ -150,8 +161,9 @@ impl Verifier {
         data: &Dataset,
         expected: &Expected<'_>,
     ) -> Result<Verified, VerifyError> {
+        let claims = Claims::read(proof).map_err(Rejection::from)?;
+        let layout = check_claims(&claims, data, expected)?;
         let submission = Submission::from_bytes(proof).map_err(Rejection::from)?;
-        let layout = check_claims(&submission, data, expected)?;
         let generators = self.generators.get(layout.k())?;
         let key = self
             .keys
@@ -174,11 +186,11 @@ impl Verifier {
 
 /// Everything that needs no arithmetic on the curve.
 fn check_claims(
-    submission: &Submission,
+    claims: &Claims<'_>,
     data: &Dataset,
     expected: &Expected<'_>,
 ) -> Result<Layout, Rejection> {
-    let architecture = submission.commitment.architecture();
+    let architecture = &claims.architecture;
     let same = |what, found: usize, expected: usize| match found == expected {
         true => Ok(()),
         false => Err(Rejection::Data {
@@ -187,23 +199,15 @@ fn check_claims(
             expected,
         }),
     };
-    same(
-        "a number of samples of",
-        submission.samples(),
-        data.samples(),
-    )?;
-    same(
-        "a number of features of",
-        submission.features as usize,
-        data.width(),
-    )?;
+    same("a number of samples of", claims.samples, data.samples())?;
+    same("a number of features of", claims.features, data.width())?;
     same("a number of inputs of", architecture.inputs(), data.width())?;
     same(
         "a number of classes of",
         architecture.classes(),
         data.classes(),
     )?;
-    let (correct, samples) = (submission.correct(), data.samples());
+    let (correct, samples) = (claims.correct, data.samples());
     if correct > samples {
         return Err(Rejection::Score { correct, samples });
     }
@@ -219,7 +223,7 @@ fn check_claims(
             limit: expected.max_parameters,
         });
     }
-    let digest = submission.commitment.digest(expected.context.competitor);
+    let digest = digest_of(expected.context.competitor, claims.commitment);
     if let Some(registered) = expected.model.filter(|registered| *registered != digest) {
         return Err(Rejection::Model {
             found: digest,
@@ -227,14 +231,17 @@ fn check_claims(
         });
     }
     let layout = Layout::choose(architecture, samples)?;
-    let found = submission.commitment.k();
-    if found != layout.k() {
+    if claims.k != layout.k() {
         return Err(Rejection::Rows {
-            found,
+            found: claims.k,
             expected: layout.k(),
         });
     }
-    Ok(layout)
+    let (found, expected) = (claims.circuit_proof_bytes, layout.circuit_proof_bytes());
+    match found == expected {
+        true => Ok(layout),
+        false => Err(Rejection::Length { found, expected }),
+    }
 }
 
 /// One verification.

@@ -262,7 +262,7 @@ impl Decode for Dataset {
 
 /// The public shape of a dense classifier: layer sizes and the number of fraction bits dropped after each layer. Together
 /// with the weight commitments it fixes one function, so it is part of what is registered.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct Architecture {
     inputs: u32,
     hidden: Vec<u32>,

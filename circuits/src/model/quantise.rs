@@ -430,7 +430,8 @@ mod tests {
                 let trace = integer.run(&inputs);
                 let hidden = hidden_range(u32::from(shift));
                 for values in &trace.pre_activations[..2] {
-                    prop_assert!(values.iter().all(|y| Interval { low: *y, high: *y }.within(hidden)));
+                    let inside = |y: &i64| Interval { low: *y, high: *y }.within(hidden);
+                    prop_assert!(values.iter().all(inside));
                 }
                 if shift < 12 {
                     continue;

@@ -15,6 +15,10 @@ fn proves(hidden: Vec<u32>, inputs: u32, classes: u32, shift: u8, samples: usize
     let correct = model.correct(&data);
     let scene = Scene::with(model, data);
     let submission = scene.prove();
+    assert_eq!(
+        submission.circuit_proof.len(),
+        scene.layout.circuit_proof_bytes()
+    );
     assert_eq!(submission.correct(), correct);
     let verified = scene.verify(&submission).unwrap();
     assert_eq!((verified.correct, verified.samples), (correct, samples));

@@ -65,7 +65,8 @@ impl Bench {
             MockProver::run(layout.k(), &circuit, instance)
                 .unwrap()
                 .verify()
-        });
+        })
+        .unwrap();
         let failures = verdict.err().unwrap_or_default();
         failures.iter().map(|failure| failure.to_string()).collect()
     }
@@ -112,6 +113,16 @@ fn a_value_with_two_signs() {
             .unwrap();
         bench.add(bench.index.positive, row, 1);
         bench.add(bench.index.negative, row, 1);
+    });
+}
+
+/// positive + negative is looked up, so a pair that cancels passes the lookups: the sign gate must object.
+#[test]
+fn parts_that_cancel() {
+    objects("one sign", |bench| {
+        let row = row(bench, Row::Hidden(0));
+        bench.add(bench.index.positive, row, 1);
+        bench.cells[bench.index.negative][row] -= Scalar::ONE;
     });
 }
 

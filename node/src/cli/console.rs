@@ -18,11 +18,6 @@ impl Console {
         Self { json }
     }
 
-    /// Whether the result is wanted as JSON.
-    pub(crate) fn json(&self) -> bool {
-        self.json
-    }
-
     /// Prints a command's result to stdout.
     pub(crate) fn result<T: Serialize + Display>(&self, value: &T) {
         let text = if self.json {

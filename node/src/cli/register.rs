@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use agon_circuits::commitment::CommittedModel;
 use agon_circuits::data::DataFile;
@@ -12,6 +13,7 @@ use agon_circuits::generators::Generators;
 use agon_circuits::layout::Layout;
 use agon_circuits::model::{self, IntegerModel};
 use agon_node::api::types::CompetitionView;
+use agon_protocol::codec::Encode;
 use agon_protocol::digest::{CompetitionId, ModelDigest, RegistrationId};
 use agon_protocol::statement::InputEncoding;
 use agon_protocol::transactions::Action;
@@ -20,10 +22,15 @@ use serde::Serialize;
 
 use super::failure::{Failure, Next};
 use super::home::{generator_cache, read_file};
-use super::parse::describe_moment;
+use super::parse::{describe_moment, now_ms};
 use super::registration::{Files, Record};
 use super::sender::Sender;
 use super::{Outcome, Session};
+
+/// A proposer's clock may be this far behind ours.
+const CLOCK_MARGIN_MS: u64 = 250;
+/// Pause between two looks at a competition that is to open: its host may cancel it.
+const LOOK_MS: u64 = 1_000;
 
 #[derive(Debug, Args)]
 pub(crate) struct RegisterArguments {
@@ -170,8 +177,14 @@ fn wait_until_open(
     mut view: CompetitionView,
 ) -> Result<(), Failure> {
     let spinner = session.console.spinner("waiting for registration to open");
-    let mut height = 0;
+    // An idle network makes no block at this time, so the phase may still say "announced" when registrations are taken.
+    let opens_at = view.summary.opens_at.saturating_add(CLOCK_MARGIN_MS);
     while view.summary.phase == "announced" {
+        let left_ms = opens_at.saturating_sub(now_ms());
+        if left_ms == 0 {
+            spinner.finish_and_clear();
+            return Ok(());
+        }
         if !arguments.wait {
             return Err(Failure::new(
                 format!(
@@ -181,7 +194,7 @@ fn wait_until_open(
                 "run this again then, or add --wait",
             ));
         }
-        height = sender.client.wait(height)?.height;
+        std::thread::sleep(Duration::from_millis(left_ms.min(LOOK_MS)));
         view = sender.client.competition(&arguments.competition)?;
     }
     spinner.finish_and_clear();

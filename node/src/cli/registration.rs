@@ -27,7 +27,7 @@ pub(crate) struct Record {
 }
 
 /// `HOME/registrations/<id>.submission.json`: a proof that was made and its transaction.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Attempt {
     pub(crate) nonce: u64,
     /// The signed transaction in hexadecimal, as it was or will be sent.
@@ -93,7 +93,14 @@ impl Files {
 }
 
 /// The registration that `id` means: itself, or the only one of this home in the competition `id`.
-pub(crate) fn find(home: &Home, id: &str, network: NetworkId) -> Result<Record, Failure> {
+///
+/// A registration that the network refused has left its files here too; `is_known` tells which ones the network has.
+pub(crate) fn find(
+    home: &Home,
+    id: &str,
+    network: NetworkId,
+    is_known: impl Fn(&Record) -> bool,
+) -> Result<Record, Failure> {
     let mut found: Vec<Record> = all(&home.registrations())?
         .into_iter()
         .filter(|record| {
@@ -102,6 +109,9 @@ pub(crate) fn find(home: &Home, id: &str, network: NetworkId) -> Result<Record, 
         .collect();
     let elsewhere = !found.is_empty();
     found.retain(|record| record.network == network);
+    if found.len() > 1 {
+        found.retain(is_known);
+    }
     match (found.pop(), found.is_empty()) {
         (Some(record), true) => Ok(record),
         (Some(_), false) => Err(Failure::new(
@@ -187,7 +197,10 @@ mod tests {
         let (_folder, home) = home_with(&[record(1, 2, 7), record(3, 4, 7)]);
         let network = NetworkId::from_raw([7; 32]);
         for id in ["01".repeat(32), "02".repeat(32)] {
-            assert_eq!(find(&home, &id, network).unwrap(), record(1, 2, 7));
+            assert_eq!(
+                find(&home, &id, network, |_| true).unwrap(),
+                record(1, 2, 7)
+            );
         }
     }
 
@@ -200,9 +213,18 @@ mod tests {
             ("05", "another network"),
             ("0a", "no registration"),
         ] {
-            let error = find(&home, &id.repeat(32), network).unwrap_err();
+            let error = find(&home, &id.repeat(32), network, |_| true).unwrap_err();
             assert!(error.to_string().contains(cause), "{error}");
         }
+    }
+
+    #[test]
+    fn a_refused_registration_does_not_hide_the_accepted_one() {
+        let (_folder, home) = home_with(&[record(1, 2, 7), record(1, 4, 7)]);
+        let accepted = |found: &Record| *found == record(1, 4, 7);
+        let network = NetworkId::from_raw([7; 32]);
+        let found = find(&home, &"01".repeat(32), network, accepted).unwrap();
+        assert_eq!(found, record(1, 4, 7));
     }
 
     #[test]

@@ -82,7 +82,9 @@ impl fmt::Display for Submitted {
 
 pub(crate) fn run(arguments: &SubmitArguments, session: &Session) -> Result<Outcome, Failure> {
     let sender = Sender::new(session)?;
-    let record = registration::find(&session.home, &arguments.id, sender.network)?;
+    let record = registration::find(&session.home, &arguments.id, sender.network, |record| {
+        sender.client.registration(&record.registration).is_ok()
+    })?;
     if record.competitor != sender.account() {
         return Err(Failure::new(
             format!("that registration belongs to {}", record.competitor),

@@ -146,8 +146,14 @@ impl Ran {
     pub fn is_bad_input(&self, cause: &str) {
         assert_eq!(self.code, 2, "{self:?}");
         assert_eq!(self.stdout, "", "{self:?}");
-        assert!(self.stderr.starts_with("error: "), "{self:?}");
-        assert!(self.stderr.contains(cause), "no {cause:?} in {self:?}");
+        let error = self
+            .stderr
+            .lines()
+            .find_map(|line| line.strip_prefix("error: "));
+        assert!(
+            error.is_some_and(|error| error.contains(cause)),
+            "no {cause:?} in {self:?}"
+        );
         let next = self
             .stderr
             .lines()

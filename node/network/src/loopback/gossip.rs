@@ -95,30 +95,50 @@ async fn a_peer_that_sends_rejected_transactions_is_banned() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_above_the_limit_is_neither_sent_nor_received() {
-    let mut generous = config(1);
-    generous.limits.transaction_bytes = 1 << 20;
-    let (sender, receiver) = (Node::start(generous).await, Node::start(config(2)).await);
+    let (sender, receiver) = (Node::start(generous()).await, Node::start(config(2)).await);
     sender.dial(&receiver).await;
     let limit = config(2).limits.transaction_bytes;
-    let large = vec![7; 3 * limit];
-    let refused = receiver.handle.publish_transaction(large.clone()).await;
-    let length = large.len();
+    let length = limit + 1;
+    let refused = receiver.handle.publish_transaction(vec![0; length]).await;
     assert_eq!(refused, Err(PublishError::TooLong { length, limit }));
-    sender.handle.publish_transaction(large).await.unwrap();
-    // The large one breaks the stream that carries it; those after it find another.
-    let mut number = 0_u32;
-    super::harness::poll("a transaction within the limit", || {
-        number += 1;
-        let bytes = number.to_le_bytes().to_vec();
-        let (handle, told) = (sender.handle.clone(), receiver.told.clone());
-        async move {
-            handle.publish_transaction(bytes).await.unwrap();
-            !told.borrow().transactions.is_empty()
-        }
-    })
-    .await;
-    let told = receiver.told.borrow();
-    assert!(told.transactions.iter().all(|bytes| bytes.len() == 4));
+    for number in 0..3 {
+        let bytes = vec![number; length];
+        sender.handle.publish_transaction(bytes).await.unwrap();
+    }
+    let reason = RefusalReason::Banned(Misbehaviour::InvalidTransaction);
+    receiver
+        .until("the ban", |told| {
+            told.refused.contains(&(sender.id(), reason))
+        })
+        .await;
+    assert!(receiver.told.borrow().transactions.is_empty());
+}
+
+/// A node that finds transactions good that are far too long for all others.
+fn generous() -> crate::Config {
+    let mut generous = config(1);
+    generous.limits.transaction_bytes = 1 << 20;
+    generous
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_far_above_the_limit_is_not_received_and_disturbs_nobody_else() {
+    let (sender, receiver) = (Node::start(generous()).await, Node::start(config(2)).await);
+    sender.dial(&receiver).await;
+    let huge = vec![7; 8 * config(2).limits.transaction_bytes];
+    sender.handle.publish_transaction(huge).await.unwrap();
+    let friend = Node::start(config(3)).await;
+    friend.dial(&receiver).await;
+    let bytes = b"of a usual length".to_vec();
+    friend
+        .handle
+        .publish_transaction(bytes.clone())
+        .await
+        .unwrap();
+    receiver
+        .until("the usual one", |told| !told.transactions.is_empty())
+        .await;
+    assert_eq!(receiver.told.borrow().transactions, [bytes]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

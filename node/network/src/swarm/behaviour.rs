@@ -20,6 +20,9 @@ use crate::wire::{EXCHANGE, ExchangeCodec};
 const HEARTBEAT: Duration = Duration::from_millis(500);
 /// How long the same bytes are not taken up again.
 const DUPLICATE_CACHE: Duration = Duration::from_secs(60);
+/// Room for this many transactions of the longest kind in a gossip frame. One that is too long by less than that is read, refused
+/// and blamed on its sender; a longer frame ends the stream that carries it, and neither side is told.
+const FRAME_TRANSACTIONS: usize = 2;
 /// Gossip adds its own fields to a message.
 const GOSSIP_OVERHEAD_BYTES: usize = 1024;
 /// Blobs that this node, or others through it, can be found to hold.
@@ -89,7 +92,9 @@ fn gossip(config: &Config) -> Result<gossipsub::Behaviour, &'static str> {
         .duplicate_cache_time(DUPLICATE_CACHE)
         .validation_mode(ValidationMode::Anonymous)
         .validate_messages()
-        .max_transmit_size(config.limits.transaction_bytes + GOSSIP_OVERHEAD_BYTES)
+        .max_transmit_size(
+            config.limits.transaction_bytes * FRAME_TRANSACTIONS + GOSSIP_OVERHEAD_BYTES,
+        )
         .message_id_fn(|message| MessageId::new(blake3::hash(&message.data).as_bytes()))
         .build()
         .map_err(|_| "the gossip settings contradict each other")?;

@@ -104,10 +104,10 @@ impl Peers {
             .is_some_and(|entry| entry.introduced)
     }
 
+    /// Whether the peer may be asked. Not when it is banned, also while its connection is still being closed.
     pub(super) fn is_accepted(&self, peer: &PeerId) -> bool {
-        self.connected
-            .get(peer)
-            .is_some_and(|entry| entry.tip.is_some())
+        let entry = self.connected.get(peer);
+        entry.is_some_and(|entry| entry.tip.is_some()) && !self.is_banned(peer)
     }
 
     pub(super) fn is_connected(&self, peer: &PeerId) -> bool {
@@ -118,6 +118,9 @@ impl Peers {
         let mut list = Vec::new();
         for (peer, entry) in &self.connected {
             let Some(tip) = entry.tip else { continue };
+            if self.is_banned(peer) {
+                continue;
+            }
             list.push(PeerInfo {
                 peer: *peer,
                 address: entry.address.clone(),
@@ -243,6 +246,22 @@ mod tests {
         assert!(peers.tidy(now).is_empty());
         assert_eq!(peers.tidy(now + length), vec![peer]);
         assert!(!peers.is_banned(&peer));
+    }
+
+    #[test]
+    fn a_banned_peer_is_asked_no_more_although_its_connection_is_still_there() {
+        let (mut peers, peer, now) = (Peers::default(), PeerId::random(), Instant::now());
+        let address: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
+        let tip = Tip {
+            height: 0,
+            block: agon_protocol::digest::BlockId::of(b"block"),
+        };
+        peers.opened(peer, ConnectionId::new_unchecked(1), address, true);
+        assert!(peers.accepted(peer, tip));
+        assert!(peers.is_accepted(&peer) && peers.accepted_peers().len() == 1);
+        peers.ban(peer, now, Duration::from_secs(1));
+        assert!(!peers.is_accepted(&peer) && peers.accepted_peers().is_empty());
+        assert!(peers.is_connected(&peer));
     }
 
     #[test]

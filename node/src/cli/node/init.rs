@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use agon_node::config::NodeConfig;
-use agon_node::keys::AccountKey;
+use agon_node::keys::{AccountKey, random_secret};
 use agon_protocol::digest::NetworkId;
 use agon_protocol::genesis::{Genesis, GenesisBalance, GenesisValidator, Parameters};
 use agon_protocol::identity::AccountId;
@@ -340,7 +340,8 @@ fn free_ports(count: usize) -> std::io::Result<Vec<u16>> {
     const FIRST: u16 = 10_000;
     const LAST: u16 = 32_000;
     // several networks may be set up at once: each starts somewhere else
-    let start = FIRST + (std::process::id() % u32::from(LAST - FIRST)) as u16;
+    let random = random_secret().map_err(std::io::Error::other)?;
+    let start = FIRST + u16::from_le_bytes([random[0], random[1]]) % (LAST - FIRST);
     let candidates = (start..LAST).chain(FIRST..start);
     let listeners: Vec<(u16, TcpListener)> = candidates
         .filter_map(|port| Some((port, TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?)))

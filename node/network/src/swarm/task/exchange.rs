@@ -2,9 +2,7 @@
 
 use agon_protocol::digest::NetworkId;
 use libp2p::PeerId;
-use libp2p::request_response::{
-    self, InboundRequestId, OutboundFailure, OutboundRequestId, ResponseChannel,
-};
+use libp2p::request_response::{self, OutboundFailure, OutboundRequestId, ResponseChannel};
 
 use super::{Asked, Served, Task};
 use crate::event::{Event, Misbehaviour, RefusalReason};
@@ -24,10 +22,10 @@ impl Task {
         match event {
             Event::Message { peer, message, .. } => match message {
                 Message::Request {
-                    request_id,
                     request: Question::Sound(request),
                     channel,
-                } => self.question(peer, request_id, request, channel),
+                    ..
+                } => self.question(peer, request, channel),
                 Message::Request {
                     request: Question::Broken,
                     ..
@@ -43,35 +41,21 @@ impl Task {
                 error,
                 ..
             } => self.unanswered(peer, request_id, &error),
-            Event::InboundFailure {
-                peer,
-                request_id,
-                error,
-                ..
-            } => {
+            Event::InboundFailure { peer, error, .. } => {
                 tracing::debug!(%peer, %error, "a question was not answered");
-                self.farewell(peer, request_id);
             }
-            Event::ResponseSent {
-                peer, request_id, ..
-            } => self.farewell(peer, request_id),
+            Event::ResponseSent { .. } => {}
         }
     }
 
-    fn question(
-        &mut self,
-        peer: PeerId,
-        id: InboundRequestId,
-        request: Request,
-        channel: ResponseChannel<Response>,
-    ) {
+    fn question(&mut self, peer: PeerId, request: Request, channel: ResponseChannel<Response>) {
         let response = match request {
             Request::Introduce(theirs) => {
                 if theirs.network == self.config.network {
                     self.peers.introduced(peer);
                 } else {
-                    // Answered all the same, and refused after that: the other side should learn why.
-                    self.farewells.insert(id, theirs.network);
+                    // Answered all the same: the other side should learn why it is refused.
+                    self.refuse_foreign(peer, theirs.network);
                 }
                 Response::Introduction(self.introduction())
             }
@@ -89,13 +73,6 @@ impl Task {
             request => return self.serve(peer, request, channel),
         };
         self.reply(channel, response);
-    }
-
-    /// The answer to an introduction from another network is out, or will never be.
-    fn farewell(&mut self, peer: PeerId, id: InboundRequestId) {
-        if let Some(network) = self.farewells.remove(&id) {
-            self.refuse_foreign(peer, network);
-        }
     }
 
     pub(super) fn refuse_foreign(&mut self, peer: PeerId, theirs: NetworkId) {

@@ -8,12 +8,12 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use agon_protocol::digest::{BlobId, NetworkId};
+use agon_protocol::digest::BlobId;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use libp2p::gossipsub::{IdentTopic, MessageId};
-use libp2p::request_response::{InboundRequestId, OutboundRequestId, ResponseChannel};
+use libp2p::request_response::{OutboundRequestId, ResponseChannel};
 use libp2p::swarm::{ConnectionId, DialError as SwarmDialError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, kad};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::blobs::BlobStore;
 use crate::config::Config;
 use crate::event::{Event, Misbehaviour, RefusalReason, Source, Tip, Verdict};
-use crate::handle::{Command, DialError, Publication, PublishError, RequestError};
+use crate::handle::{Command, DialError, RequestError};
 use crate::swarm::behaviour::{Behaviour, BehaviourEvent, transactions_topic};
 use crate::swarm::bootstrap::Bootstrap;
 use crate::swarm::listeners::Listeners;
@@ -32,6 +32,9 @@ use crate::wire::{Introduction, Request, Response};
 
 /// The longest time that a peer of another network stays away.
 const OTHER_NETWORK_BAN: Duration = Duration::from_secs(30);
+/// How long a connection with such a peer stays open. Closed at once, it could take the introduction on it along, and the other
+/// side would not learn why it is refused.
+const FAREWELL: Duration = Duration::from_secs(3);
 /// Blobs that wait to be announced.
 const MAX_TO_PROVIDE: usize = 1 << 16;
 
@@ -65,8 +68,8 @@ pub(super) struct Task {
     peers: Peers,
     bootstrap: Bootstrap,
     asked: HashMap<OutboundRequestId, Asked>,
-    /// Introductions of peers from other networks that are being answered.
-    farewells: HashMap<InboundRequestId, NetworkId>,
+    /// Refused peers whose connections end at this time.
+    leaving: VecDeque<(PeerId, Instant)>,
     serving: FuturesUnordered<BoxFuture<'static, Served>>,
     undecided: FuturesUnordered<BoxFuture<'static, Decided>>,
     unsent: VecDeque<Vec<u8>>,
@@ -98,7 +101,7 @@ impl Task {
             listeners,
             peers: Peers::default(),
             asked: HashMap::new(),
-            farewells: HashMap::new(),
+            leaving: VecDeque::new(),
             serving: FuturesUnordered::new(),
             undecided: FuturesUnordered::new(),
             unsent: VecDeque::new(),
@@ -280,18 +283,33 @@ impl Task {
     }
 
     fn refuse(&mut self, peer: PeerId, reason: RefusalReason) {
-        let length = match reason {
+        let now = Instant::now();
+        let (length, farewell) = match reason {
             // A mistake in a configuration, soon to be corrected.
-            RefusalReason::OtherNetwork { .. } => self.config.timing.ban.min(OTHER_NETWORK_BAN),
-            _ => self.config.timing.ban,
+            RefusalReason::OtherNetwork { .. } => {
+                (self.config.timing.ban.min(OTHER_NETWORK_BAN), FAREWELL)
+            }
+            _ => (self.config.timing.ban, Duration::ZERO),
         };
-        let behaviour = self.swarm.behaviour_mut();
-        if let Some(lifted) = self.peers.ban(peer, Instant::now(), length) {
-            behaviour.blocked.unblock_peer(lifted);
+        if let Some(lifted) = self.peers.ban(peer, now, length) {
+            self.swarm.behaviour_mut().blocked.unblock_peer(lifted);
         }
-        behaviour.blocked.block_peer(peer);
-        behaviour.kademlia.remove_peer(&peer);
+        self.leaving.push_back((peer, now + farewell));
+        self.dismiss(now);
         self.tell(Event::PeerRefused { peer, reason });
+    }
+
+    /// Ends the connections of refused peers whose time has come, and takes no new ones from them.
+    fn dismiss(&mut self, now: Instant) {
+        let behaviour = self.swarm.behaviour_mut();
+        self.leaving.retain(|(peer, until)| {
+            let stays = now < *until;
+            if !stays && self.peers.is_banned(peer) {
+                behaviour.blocked.block_peer(*peer);
+                behaviour.kademlia.remove_peer(peer);
+            }
+            stays
+        });
     }
 
     fn blame(&mut self, peer: PeerId, misbehaviour: Misbehaviour) {

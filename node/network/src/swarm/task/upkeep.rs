@@ -77,6 +77,7 @@ impl Task {
 
     pub(super) fn tick(&mut self) {
         let now = Instant::now();
+        self.dismiss(now);
         for peer in self.peers.tidy(now) {
             self.swarm.behaviour_mut().blocked.unblock_peer(peer);
         }
