@@ -4,10 +4,13 @@
 //! index and state. Opening compares what is stored with itself: the state with its block's root, the block with its certificate.
 //! The ledger refuses to know how blocks are agreed on, where transactions come from, and the clock.
 
+mod safeguard;
 mod store;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -26,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::watch;
 
+use safeguard::Safeguard;
 pub use store::{Commit, Store, StoreError, StoredBlock, StoredTip, WaitingTransaction};
 
 /// Why the ledger cannot be opened, read or extended.
@@ -85,11 +89,34 @@ pub struct Ledger {
     store: Store,
     state: RwLock<Arc<State>>,
     height: watch::Sender<Height>,
+    /// Held as long as the store is open (see [`safeguard`]).
+    lock: Option<File>,
 }
 
 impl Ledger {
     /// Opens the ledger in a folder, or makes it, and checks that what is stored fits together.
     pub fn open(path: &Path, genesis: Genesis) -> Result<Self, LedgerError> {
+        let failed = |source| StoreError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let safeguard = Safeguard::take(path).map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock => StoreError::InUse(path.to_owned()),
+            _ => failed(error),
+        })?;
+        match Self::open_checked(path, genesis) {
+            Ok(mut ledger) => {
+                ledger.lock = Some(safeguard.release().map_err(failed)?);
+                Ok(ledger)
+            }
+            Err(error) => {
+                safeguard.put_back().map_err(failed)?;
+                Err(error)
+            }
+        }
+    }
+
+    fn open_checked(path: &Path, genesis: Genesis) -> Result<Self, LedgerError> {
         let first = State::genesis(&genesis)?;
         let network = genesis.network_id();
         let store = Store::open(path, network)?;
@@ -113,6 +140,7 @@ impl Ledger {
             store,
             state: RwLock::new(Arc::new(state)),
             height,
+            lock: None,
         })
     }
 

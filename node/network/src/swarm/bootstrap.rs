@@ -85,6 +85,12 @@ impl Bootstrap {
                 target.dialling = None;
                 target.peer = Some(peer);
             }
+        }
+    }
+
+    /// The peer belongs to this network. One that is reached, but turns us away, is dialled more and more rarely.
+    pub(super) fn welcomed(&mut self, peer: PeerId) {
+        for target in &mut self.targets {
             if target.peer == Some(peer) {
                 target.pause = self.pause_min;
             }
@@ -157,6 +163,13 @@ mod tests {
         let peer = PeerId::random();
         bootstrap.reached(dials[0].connection_id(), peer);
         assert!(bootstrap.due(now, |other| *other == peer).is_empty());
+        // It hangs up without having introduced itself: no success.
+        bootstrap.lost(peer, now);
+        assert!(bootstrap.due(now + 2 * second, |_| false).is_empty());
+        now += 3 * second;
+        let dials = bootstrap.due(now, |_| false);
+        bootstrap.reached(dials[0].connection_id(), peer);
+        bootstrap.welcomed(peer);
         bootstrap.lost(peer, now);
         assert!(bootstrap.due(now, |_| false).is_empty());
         assert_eq!(bootstrap.due(now + second, |_| false).len(), 1);

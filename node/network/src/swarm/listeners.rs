@@ -69,10 +69,10 @@ impl Listeners {
     }
 
     fn tell_when_ready(&mut self) {
-        if self.starting.is_empty() {
-            if let Some(ready) = self.ready.take() {
-                let _ = ready.send(Ok(()));
-            }
+        if self.starting.is_empty()
+            && let Some(ready) = self.ready.take()
+        {
+            let _ = ready.send(Ok(()));
         }
     }
 }

@@ -277,6 +277,7 @@ impl Task {
         if network != self.config.network {
             self.refuse_foreign(peer, network);
         } else if self.peers.accepted(peer, tip) {
+            self.bootstrap.welcomed(peer);
             tracing::info!(%peer, height = tip.height, "connected");
             self.tell(Event::PeerConnected { peer, tip });
         }
