@@ -183,9 +183,10 @@ fn integer_models_survive_storage_and_refuse_damage() {
     assert_eq!(again.correct(&dataset), integer.correct(&dataset));
     assert!(IntegerModel::from_bytes(&bytes[..bytes.len() - 1]).is_err());
     assert!(IntegerModel::from_bytes(&[bytes.as_slice(), &[0]].concat()).is_err());
-    // the first weight's highest byte: the bounds no longer hold
+    // the highest byte of a weight on an input that is not always zero: the bounds no longer hold
     let first_weight = 17 + 4 + 2 * 64;
+    let input = integer.input_max().iter().position(|max| *max > 0).unwrap();
     let mut damaged = bytes.clone();
-    damaged[first_weight + 3] = 0x7f;
+    damaged[first_weight + 4 * input + 3] = 0x7f;
     assert!(IntegerModel::from_bytes(&damaged).is_err());
 }

@@ -92,7 +92,9 @@ fn a_check_names_each_unsupported_operator_and_its_node() {
     let world = World::new();
     // the same network with another activation: one byte string of the file is the operator's name
     let bytes = fs::read(asset(KERAS)).unwrap();
-    let at = bytes.windows(4).position(|word| word == b"Relu").unwrap();
+    // field 4 of a node is its operator: tag 0x22, length 4
+    let relu = b"\x22\x04Relu";
+    let at = bytes.windows(6).position(|word| word == relu).unwrap() + 2;
     let changed = [&bytes[..at], b"Sinh", &bytes[at + 4..]].concat();
     let model = world.write("model.onnx", changed);
     let report = world

@@ -21,8 +21,8 @@ pub(super) const MODELS: [Asset; 3] = [
         bytes: include_bytes!("../../assets/demo/torch_logreg_digits_legacy.onnx"),
     },
     Asset {
-        name: "mlp-64-128-64-10.onnx",
-        bytes: include_bytes!("../../assets/demo/torch_mlp_64_128_64_10_legacy.onnx"),
+        name: "mlp-batch-norm.onnx",
+        bytes: include_bytes!("../../assets/demo/torch_bn1d_legacy.onnx"),
     },
     Asset {
         name: "keras-mlp.onnx",

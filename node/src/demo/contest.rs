@@ -64,8 +64,8 @@ impl Windows {
             |base: f64, factor: f64| (base + factor * prove_seconds).ceil().min(3600.0) as u64;
         Self {
             register: scaled(10.0, 1.5),
-            key: scaled(6.0, 0.5),
-            prove: scaled(6.0, 3.5),
+            key: scaled(10.0, 1.0),
+            prove: scaled(8.0, 4.0),
         }
     }
 }

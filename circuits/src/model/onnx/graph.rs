@@ -352,9 +352,18 @@ fn cut_tail(makers: &HashMap<&str, &NodeProto>, mut name: String) -> (String, bo
             "Normalizer" => {
                 attribute(node, "norm").is_some_and(|norm| norm.s == b"L1" || norm.s == b"L2")
             }
-            "Div" => divides_by_its_sum(makers, node),
+            "Div" => match shares_of(makers, node) {
+                Some(scores) => {
+                    name = scores;
+                    classifies = true;
+                    continue;
+                }
+                None => false,
+            },
             // keeps everything, and says nothing about what the scores are for
-            "Identity" if !node.input.is_empty() => {
+            "Identity" | "Squeeze" | "Unsqueeze" | "Flatten" | "Reshape"
+                if !node.input.is_empty() =>
+            {
                 name.clone_from(&node.input[0]);
                 continue;
             }
@@ -370,30 +379,28 @@ fn cut_tail(makers: &HashMap<&str, &NodeProto>, mut name: String) -> (String, bo
     (name, classifies)
 }
 
-/// Whether a division turns scores into shares of their sum: `P / ReduceSum(P)`, where scikit-learn adds a guard
+/// The scores of a division that turns them into shares of their sum: `P / ReduceSum(P)`, where scikit-learn adds a guard
 /// against a zero sum on both sides, the same for all classes.
-fn divides_by_its_sum(makers: &HashMap<&str, &NodeProto>, node: &NodeProto) -> bool {
-    let [scores, divisor] = node.input.as_slice() else {
-        return false;
+fn shares_of(makers: &HashMap<&str, &NodeProto>, node: &NodeProto) -> Option<String> {
+    let [shares, divisor] = node.input.as_slice() else {
+        return None;
     };
     let mut divisor = divisor.as_str();
     for _ in 0..4 {
-        let Some(maker) = makers.get(divisor) else {
-            return false;
-        };
+        let maker = makers.get(divisor)?;
         match (maker.op_type.as_str(), maker.input.first()) {
             ("Add" | "Identity" | "Cast" | "Reshape", Some(input)) => divisor = input,
-            ("ReduceSum" | "ReduceL1", Some(input)) if input == scores => return true,
-            // scores = input + guard
-            ("ReduceSum" | "ReduceL1", Some(input)) => {
-                return makers.get(scores.as_str()).is_some_and(|maker| {
-                    maker.op_type == "Add" && maker.input.first() == Some(input)
+            ("ReduceSum" | "ReduceL1", Some(scores)) => {
+                // shares = scores + guard
+                let guarded = makers.get(shares.as_str()).is_some_and(|maker| {
+                    maker.op_type == "Add" && maker.input.first() == Some(scores)
                 });
+                return (scores == shares || guarded).then(|| scores.clone());
             }
-            _ => return false,
+            _ => return None,
         }
     }
-    false
+    None
 }
 
 fn keep_ancestors(graph: &mut GraphProto, scores: &str) {

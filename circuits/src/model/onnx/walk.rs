@@ -18,7 +18,7 @@ use tract_onnx::tract_core::ops::nn::{Reduce, Reducer, Sigmoid, Softmax};
 use tract_onnx::tract_core::ops::source::TypedSource;
 
 use super::form::Form;
-use super::graph::Prepared;
+use super::graph::{Prepared, node_name};
 use super::operators::unsupported;
 use super::{ImportError, MAX_PARAMETERS, Unsupported};
 use crate::model::float::{FloatLayer, FloatModel};
@@ -83,7 +83,7 @@ pub(super) fn walk(typed: &TypedModel, prepared: &Prepared) -> Result<FloatModel
             match walk.step(typed, node, inputs, prepared.width)? {
                 Some(value) => value,
                 None => {
-                    walk.report(node);
+                    walk.report(node, prepared);
                     Value::Unknown
                 }
             }
@@ -101,10 +101,16 @@ pub(super) fn walk(typed: &TypedModel, prepared: &Prepared) -> Result<FloatModel
 }
 
 impl Walk {
-    fn report(&mut self, node: &TypedNode) {
-        // tract splits a node into several, called after it; the first part names it
-        let name = node.name.split('.').next().unwrap_or(&node.name).to_owned();
-        let entry = unsupported(node.op.name().into_owned(), name);
+    fn report(&mut self, node: &TypedNode, prepared: &Prepared) {
+        // tract splits a node into several, called after it; the file's own words are those its author knows
+        let original = prepared.graph().node.iter().find(|original| {
+            let rest = node.name.strip_prefix(&node_name(original));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        });
+        let entry = match original {
+            Some(original) => unsupported(original.op_type.clone(), node_name(original)),
+            None => unsupported(node.op.name().into_owned(), node.name.clone()),
+        };
         if !self.unsupported.contains(&entry) {
             self.unsupported.push(entry);
         }

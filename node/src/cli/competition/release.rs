@@ -1,6 +1,7 @@
 //! `agon competition release-key`: opens the test set for everybody.
 
 use std::fmt;
+use std::time::Duration;
 
 use agon_node::keys;
 use agon_protocol::digest::CompetitionId;
@@ -10,8 +11,12 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::cli::failure::Failure;
+use crate::cli::parse::now_ms;
 use crate::cli::sender::Sender;
 use crate::cli::{Outcome, Session};
+
+/// How long to sleep between two looks at the phase.
+const LOOK_MS: u64 = 250;
 
 #[derive(Debug, Args)]
 pub(crate) struct ReleaseArguments {
@@ -45,7 +50,6 @@ pub(super) fn run(arguments: &ReleaseArguments, session: &Session) -> Result<Out
     })?;
     let key = DataKey::from_raw(secret);
     let sender = Sender::new(session)?;
-    let mut height = sender.client.status()?.height;
     let mut view = sender.client.competition(&competition)?;
     if key.commitment() != view.key_commitment {
         return Err(Failure::new(
@@ -61,7 +65,9 @@ pub(super) fn run(arguments: &ReleaseArguments, session: &Session) -> Result<Out
                 "wait for the deadline, or add --wait",
             ));
         }
-        height = sender.client.wait(height)?.height;
+        // an idle network makes no block when registration closes, so this waits by the clock
+        let left_ms = view.summary.register_until.saturating_sub(now_ms());
+        std::thread::sleep(Duration::from_millis(left_ms.clamp(20, LOOK_MS)));
         view = sender.client.competition(&competition)?;
     }
     spinner.finish_and_clear();

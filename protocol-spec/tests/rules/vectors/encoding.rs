@@ -74,9 +74,27 @@ struct DatasetVector {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ArchitectureVector {
+    #[serde(deserialize_with = "checked_architecture")]
     value: Architecture,
     bytes: String,
     parameters: u64,
+}
+
+/// An architecture is made by its own check alone, so JSON goes through it too.
+fn checked_architecture<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Architecture, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Shape {
+        inputs: u32,
+        hidden: Vec<u32>,
+        classes: u32,
+        shift: u8,
+    }
+    let shape = Shape::deserialize(deserializer)?;
+    Architecture::new(shape.inputs, shape.hidden, shape.classes, shape.shift)
+        .ok_or_else(|| serde::de::Error::custom("no such architecture"))
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
