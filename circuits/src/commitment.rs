@@ -110,6 +110,9 @@ impl Encode for Commitment {
     }
 }
 
+/// Architecture, circuit size, salt, and the bytes of the points.
+type RawCommitment<'a> = (Architecture, u32, [u8; 32], &'a [u8]);
+
 impl Commitment {
     /// Reads over an encoded commitment without looking at its points; gives architecture and circuit size.
     pub(crate) fn skip(reader: &mut Reader<'_>) -> Result<(Architecture, u32), DecodeError> {
@@ -118,9 +121,7 @@ impl Commitment {
     }
 
     /// Architecture, circuit size, salt and the bytes of as many points as the architecture has neurons.
-    fn read<'a>(
-        reader: &mut Reader<'a>,
-    ) -> Result<(Architecture, u32, [u8; 32], &'a [u8]), DecodeError> {
+    fn read<'a>(reader: &mut Reader<'a>) -> Result<RawCommitment<'a>, DecodeError> {
         let architecture = Architecture::decode(reader)?;
         let k = u32::decode(reader)?;
         let salt = reader.array("salt")?;

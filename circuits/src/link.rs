@@ -81,21 +81,21 @@ impl<'a> Links<'a> {
     }
 
     /// `Σ η^j·(linked column j - its combination)` over anything a commitment has one of: `column(i)` for advice columns,
-    /// `weight(n)` for neurons. Calls `term(coefficient, is it a neuron, index)`.
+    /// `weight(n)` for neurons. Calls `term(coefficient, source)`.
     fn terms(&self, batch: &[Scalar], mut term: impl FnMut(Scalar, Source)) {
+        let (layers, sums) = batch.split_at(self.layout.layers());
         let mut neuron = 0;
-        for layer in 0..self.layout.layers() {
-            term(batch[layer], Source::Column(self.index.weights + layer));
+        for (layer, factor) in layers.iter().enumerate() {
+            term(*factor, Source::Column(self.index.weights + layer));
             for v in self.coefficients.of_layer(self.layout, layer) {
-                term(-batch[layer] * v, Source::Neuron(neuron));
+                term(-*factor * v, Source::Neuron(neuron));
                 neuron += 1;
             }
         }
-        for number in 0..3 {
-            let factor = batch[self.layout.layers() + number];
-            term(factor, Source::Column(self.index.sums + number));
+        for (number, factor) in sums.iter().enumerate() {
+            term(*factor, Source::Column(self.index.sums + number));
             for (column, power) in self.parts(number).zip(&self.coefficients.columns) {
-                term(-factor * power, Source::Column(column));
+                term(-*factor * power, Source::Column(column));
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Data files as users make them, good and bad.
 
+#![allow(clippy::unwrap_used)] // helpers of tests fail by panicking, too
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 

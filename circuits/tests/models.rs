@@ -1,5 +1,7 @@
 //! Every dense classifier of `fixtures/`: imported, quantised, scored; and every other model refused by name.
 
+#![allow(clippy::unwrap_used)] // helpers of tests fail by panicking, too
+
 use std::path::PathBuf;
 
 use agon_circuits::data::{DataFile, encode, fit_encoding, load};

@@ -167,7 +167,8 @@ fn the_test_part_as_csv_verifies_too() {
 fn rejects_other_labels_and_other_samples() {
     let world = World::new();
     let file = world.write("proof", &proof().0);
-    let edits: [(&str, fn(usize, Vec<f64>) -> Vec<f64>); 3] = [
+    type Edit = fn(usize, Vec<f64>) -> Vec<f64>;
+    let edits: [(&str, Edit); 3] = [
         ("another label", |index, mut row| {
             if index == 17 {
                 row[64] = (row[64] + 1.0) % 10.0;

@@ -1,5 +1,7 @@
 //! The scenarios in short. `cargo run --release -p agon-testnet -- run all` is the long form.
 
+#![allow(clippy::unwrap_used)] // helpers of tests fail by panicking, too
+
 use agon_testnet::scenarios::{self, Settings};
 
 #[test]

@@ -124,7 +124,7 @@ pub(super) fn random_data(
         .collect();
     let label = |sample: usize| {
         let prediction = model.predict(&inputs[sample * width..][..width]);
-        ((prediction + usize::from(sample % 5 == 0)) % classes) as u16
+        ((prediction + usize::from(sample.is_multiple_of(5))) % classes) as u16
     };
     let labels = (0..samples).map(label).collect();
     Dataset::new(width, classes, inputs, labels).unwrap()

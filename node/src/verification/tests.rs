@@ -12,7 +12,7 @@ use agon_protocol::statement::{Context, Dataset};
 use tempfile::TempDir;
 
 use super::*;
-use crate::ledger::Store;
+use crate::ledger::{Store, StoreError};
 use crate::sealed;
 use crate::testing::{account, dataset, genesis};
 
@@ -81,9 +81,20 @@ impl World {
         self.start_with(verifier, 8)
     }
 
+    /// Opens the store. A pool that a test has just dropped gives it free when its thread ends.
+    fn store(&self) -> Store {
+        let open = || Store::open(&self.dir.path().join("ledger"), genesis("v").network_id());
+        for _ in 0..500 {
+            match open() {
+                Err(StoreError::InUse(_)) => std::thread::sleep(Duration::from_millis(20)),
+                opened => return opened.unwrap(),
+            }
+        }
+        open().unwrap()
+    }
+
     fn start_with(&self, verifier: Scripted, queue: usize) -> Running {
-        let store =
-            Store::open(&self.dir.path().join("ledger"), genesis("v").network_id()).unwrap();
+        let store = self.store();
         let blobs = BlobStore::open(&self.dir.path().join("blobs")).unwrap();
         let verifier = Arc::new(verifier);
         let (announce, announced) = mpsc::channel();

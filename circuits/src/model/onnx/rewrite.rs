@@ -2,6 +2,8 @@
 //!
 //! tract has no `Scaler` and its own ideas of `LinearClassifier`; both are a few standard operators, so that is what tract gets.
 
+use std::slice::from_ref;
+
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, NodeProto, TensorProto};
@@ -107,7 +109,7 @@ impl Rewritten {
             i: DataType::Float as i64,
             ..Default::default()
         };
-        self.push("Cast", origin, &[input.clone()], &[cast.clone()], vec![to]);
+        self.push("Cast", origin, from_ref(input), from_ref(&cast), vec![to]);
         Ok(cast)
     }
 
@@ -121,7 +123,7 @@ impl Rewritten {
         let offset = self.constant(&[1, offset.len()], offset);
         let scale = self.constant(&[1, scale.len()], scale);
         let centred = self.temporary(node);
-        self.push("Sub", node, &[input, offset], &[centred.clone()], vec![]);
+        self.push("Sub", node, &[input, offset], from_ref(&centred), vec![]);
         self.push("Mul", node, &[centred, scale], &node.output[..1], vec![]);
         Ok(())
     }
@@ -172,7 +174,7 @@ impl Rewritten {
             "MatMul",
             node,
             &[input, weights],
-            &[products.clone()],
+            from_ref(&products),
             vec![],
         );
         let after = match attribute(node, "post_transform").map(|transform| transform.s.as_slice())
@@ -191,7 +193,7 @@ impl Rewritten {
             None => self.push("Add", node, &[products, biases], &[scores], vec![]),
             Some(after) => {
                 let sums = format!("{products}/sums");
-                self.push("Add", node, &[products, biases], &[sums.clone()], vec![]);
+                self.push("Add", node, &[products, biases], from_ref(&sums), vec![]);
                 self.push(after, node, &[sums], &[scores], vec![]);
             }
         }
