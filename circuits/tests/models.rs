@@ -2,52 +2,14 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests fail by panicking, too
 
-use std::path::PathBuf;
+mod support;
 
-use agon_circuits::data::{DataFile, encode, fit_encoding, load};
+use agon_circuits::data::{encode, fit_encoding};
 use agon_circuits::model::{
     CheckError, ImportError, IntegerModel, ReferenceModel, check, import, quantise,
 };
 use agon_protocol::codec::{Decode, Encode};
-use serde::Deserialize;
-
-#[derive(Deserialize)]
-struct Manifest {
-    supported: Vec<Supported>,
-    refused: Vec<Refused>,
-}
-
-#[derive(Deserialize)]
-struct Supported {
-    name: String,
-    data: String,
-    /// Accuracy in the framework that trained it.
-    native: f64,
-}
-
-#[derive(Deserialize)]
-struct Refused {
-    name: String,
-    operators: Vec<String>,
-}
-
-fn fixture(path: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("fixtures")
-        .join(path)
-}
-
-fn manifest() -> Manifest {
-    serde_json::from_slice(&std::fs::read(fixture("manifest.json")).unwrap()).unwrap()
-}
-
-fn model(name: &str) -> Vec<u8> {
-    std::fs::read(fixture(&format!("onnx/{name}.onnx"))).unwrap()
-}
-
-fn data(name: &str) -> DataFile {
-    load(&fixture(&format!("data/{name}.npz"))).unwrap()
-}
+use support::{Refused, Supported, data, manifest, model};
 
 #[test]
 fn every_dense_classifier_scores_in_integers_as_it_did_natively() {
