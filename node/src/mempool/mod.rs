@@ -415,6 +415,10 @@ fn stage(
             Err(error) => return Err(format!("rule {}: {error}", error.rule())),
         }
     }
+    // nothing is fetched for a transaction that no balance or rule has been checked for
+    if !is_next {
+        return Ok(Stage::Nonce);
+    }
     for blob in entry.transaction.transaction.action.blobs() {
         match blobs.length(blob.id) {
             Ok(Some(length)) if length == blob.length => {}
@@ -433,9 +437,6 @@ fn stage(
                 return Ok(Stage::Blob(blob));
             }
         }
-    }
-    if !is_next {
-        return Ok(Stage::Nonce);
     }
     let Some(question) = entry.question else {
         return Ok(Stage::Block);

@@ -108,12 +108,15 @@ impl Application for Chain {
     fn check(&mut self, block: &[u8]) -> Check {
         let id = BlockId::of(block);
         let tip = self.ledger.state().tip();
-        if self
-            .applied
-            .as_ref()
-            .is_some_and(|(known, block, _)| *known == id && block.parent == tip)
+        let known = self.applied.as_ref();
+        if let Some((_, block, _)) =
+            known.filter(|(known, block, _)| *known == id && block.parent == tip)
         {
-            return Check::Valid;
+            // an own proposal, too, is voted for only when this node can serve what it names
+            return match self.holds_blobs(block) {
+                true => Check::Valid,
+                false => Check::Undecided,
+            };
         }
         match self.ledger.apply(block, &self.verification) {
             Ok((block, _)) if !self.holds_blobs(&block) => Check::Undecided,
