@@ -8,23 +8,23 @@ use agon_circuits::data::{DataFile, load};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
-pub struct Manifest {
-    pub supported: Vec<Supported>,
-    pub refused: Vec<Refused>,
+pub(crate) struct Manifest {
+    pub(crate) supported: Vec<Supported>,
+    pub(crate) refused: Vec<Refused>,
 }
 
 #[derive(Deserialize)]
-pub struct Supported {
-    pub name: String,
-    pub data: String,
+pub(crate) struct Supported {
+    pub(crate) name: String,
+    pub(crate) data: String,
     /// Accuracy in the framework that trained it.
-    pub native: f64,
+    pub(crate) native: f64,
 }
 
 #[derive(Deserialize)]
-pub struct Refused {
-    pub name: String,
-    pub operators: Vec<String>,
+pub(crate) struct Refused {
+    pub(crate) name: String,
+    pub(crate) operators: Vec<String>,
 }
 
 fn fixture(path: &str) -> PathBuf {
@@ -33,14 +33,14 @@ fn fixture(path: &str) -> PathBuf {
         .join(path)
 }
 
-pub fn manifest() -> Manifest {
+pub(crate) fn manifest() -> Manifest {
     serde_json::from_slice(&std::fs::read(fixture("manifest.json")).unwrap()).unwrap()
 }
 
-pub fn model(name: &str) -> Vec<u8> {
+pub(crate) fn model(name: &str) -> Vec<u8> {
     std::fs::read(fixture(&format!("onnx/{name}.onnx"))).unwrap()
 }
 
-pub fn data(name: &str) -> DataFile {
+pub(crate) fn data(name: &str) -> DataFile {
     load(&fixture(&format!("data/{name}.npz"))).unwrap()
 }
