@@ -26,6 +26,7 @@ mod link;
 mod msm;
 mod public;
 mod random;
+mod standalone;
 mod witness;
 
 #[cfg(test)]
@@ -33,4 +34,4 @@ mod soundness;
 
 pub use challenge::FORMAT_VERSION;
 pub use cpu::{UnsupportedCpu, check_cpu};
-pub use link::standalone_context;
+pub use standalone::standalone_context;

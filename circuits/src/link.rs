@@ -8,7 +8,6 @@
 //! the samples of a row to the columns of cells.
 
 use agon_protocol::codec::{DecodeError, Reader};
-use agon_protocol::statement::Context;
 use blake2b_simd::Params;
 use ff::{Field, PrimeField};
 use group::{Curve, GroupEncoding};
@@ -202,17 +201,4 @@ fn digest_of(circuit_proof: &[u8]) -> [u8; 64] {
     let mut params = Params::new();
     params.hash_length(64).personal(b"agon-link-proof1");
     *params.hash(circuit_proof).as_array()
-}
-
-/// The context of a proof made outside any competition, by `agon prove`.
-pub fn standalone_context() -> Context {
-    use agon_protocol::digest::{CompetitionId, NetworkId, RegistrationId};
-    use agon_protocol::identity::AccountId;
-    Context {
-        network: NetworkId::from_raw([0; 32]),
-        competition: CompetitionId::from_raw([0; 32]),
-        registration: RegistrationId::from_raw([0; 32]),
-        competitor: AccountId::from_raw([0; 32]),
-        nonce: 0,
-    }
 }

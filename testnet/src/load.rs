@@ -47,14 +47,6 @@ impl Payer {
         accepted
     }
 
-    /// Sends every accepted transfer again: what a wallet does after its node was gone. Duplicates cost nothing.
-    pub fn resend(&self, client: &Client) {
-        for signed in &self.sent {
-            // Refused when it is in a block already, which is as good.
-            let _ = client.send(signed);
-        }
-    }
-
     /// Transfers that some node has accepted.
     pub fn accepted(&self) -> Vec<TransactionId> {
         self.sent.iter().map(SignedTransaction::id).collect()
