@@ -7,6 +7,7 @@
 //! This crate refuses to know the network, accounts' balances and deadlines.
 
 pub mod data;
+pub mod graph;
 pub mod model;
 
 pub mod commitment;
@@ -27,6 +28,7 @@ mod msm;
 mod public;
 mod random;
 mod standalone;
+mod transcript;
 mod witness;
 
 #[cfg(test)]

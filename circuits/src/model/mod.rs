@@ -5,6 +5,7 @@
 
 mod check;
 mod float;
+pub mod float_graph;
 pub mod integer;
 mod onnx;
 mod quantise;
