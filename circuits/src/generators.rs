@@ -14,10 +14,14 @@ use halo2_proofs::poly::commitment::Params;
 use rayon::prelude::*;
 use thiserror::Error;
 
-use crate::circuit::assert_off_pool;
 use crate::field::{Point, Projective, Scalar};
-use crate::layout::{MAX_K, UNUSABLE_ROWS};
+
 use crate::msm;
+
+/// Largest circuit and longest row of a commitment: 2^16. Generators of the next sizes take minutes to derive.
+pub const MAX_K: u32 = 16;
+/// Rows at the end of every halo2 column that hold blinding values.
+pub(crate) const UNUSABLE_ROWS: usize = 6;
 
 /// BLAKE3 of the serialised generators, by `k`. Regenerate with `cargo test --release -p agon-circuits -- --ignored pins`.
 const PINNED: &[(u32, &str)] = &[
@@ -92,8 +96,10 @@ struct Inner {
     k: u32,
     digest: [u8; 32],
     params: Params<Point>,
+    basis: Vec<Point>,
     lagrange: Vec<Point>,
     blinding: Vec<Point>,
+    value: Point,
 }
 
 impl std::fmt::Debug for Generators {
@@ -153,23 +159,25 @@ impl Generators {
     /// Lagrange ones private, so they are read from its serialisation.
     fn new(k: u32, digest: [u8; 32], params: Params<Point>, bytes: &[u8]) -> Option<Self> {
         let rows = 1usize << k;
-        let points = bytes.get(4 + 32 * rows..)?;
+        let points = bytes.get(4..)?;
         let point = |index: usize| -> Option<Point> {
             let bytes: [u8; 32] = points.get(32 * index..)?.get(..32)?.try_into().ok()?;
             Point::from_bytes(&bytes).into()
         };
-        let lagrange: Vec<Point> = (0..rows)
-            .into_par_iter()
-            .map(point)
-            .collect::<Option<_>>()?;
+        let range = |range: std::ops::Range<usize>| -> Option<Vec<Point>> {
+            range.into_par_iter().map(point).collect()
+        };
+        let (basis, lagrange) = (range(0..rows)?, range(rows..2 * rows)?);
         let mut blinding = lagrange[rows - UNUSABLE_ROWS..].to_vec();
-        blinding.push(point(rows)?);
+        blinding.push(point(2 * rows)?);
         Some(Self(Arc::new(Inner {
             k,
             digest,
             params,
+            basis,
             lagrange,
             blinding,
+            value: point(2 * rows + 1)?,
         })))
     }
 
@@ -195,6 +203,21 @@ impl Generators {
 
     pub(crate) fn params(&self) -> &Params<Point> {
         &self.0.params
+    }
+
+    /// The generators of committed tensors' entries. Those of a smaller `k` are the first of these.
+    pub(crate) fn basis(&self) -> &[Point] {
+        &self.0.basis
+    }
+
+    /// The generator of blinds.
+    pub(crate) fn blind(&self) -> Point {
+        self.0.blinding[UNUSABLE_ROWS]
+    }
+
+    /// The generator that an inner-product argument's value is bound to.
+    pub(crate) fn value(&self) -> Point {
+        self.0.value
     }
 
     /// One generator a row.
@@ -240,7 +263,6 @@ impl GeneratorCache {
     /// The generators for 2^k rows.
     pub fn get(&self, k: u32) -> Result<Generators, GeneratorsError> {
         // The lock is held while deriving, so that two callers do not both spend the minutes.
-        assert_off_pool();
         let mut loaded = self
             .loaded
             .lock()
