@@ -1,0 +1,3 @@
+//! The argument by itself: every equation the honest prover leaves holds, for all operations and scores.
+
+mod naive;
