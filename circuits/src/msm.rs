@@ -138,6 +138,7 @@ pub(crate) fn points_of(
 pub(crate) struct Affine {
     /// Zero for the identity: no point of Vesta has this coordinate, 5 is not a square.
     x: Base,
+    /// The other coordinate, zero for the identity.
     y: Base,
 }
 
@@ -148,6 +149,7 @@ impl Affine {
         y: Base::ZERO,
     };
 
+    /// Whether this is the neutral element.
     fn is_identity(&self) -> bool {
         self.x.is_zero_vartime()
     }
@@ -194,6 +196,7 @@ impl From<&Point> for Affine {
 
 /// Independent additions to be done with one inversion.
 pub(crate) struct Adder {
+    /// Additions not done yet.
     jobs: Vec<Job>,
     /// Of all denominators so far.
     product: Base,
@@ -201,7 +204,9 @@ pub(crate) struct Adder {
 
 /// `points[place] += other`.
 struct Job {
+    /// Where the sum goes.
     place: usize,
+    /// What is added.
     other: Affine,
     /// Whether `other` is the same point.
     doubles: bool,
@@ -258,6 +263,7 @@ impl Adder {
         }
     }
 
+    /// Queues an addition whose slope has this denominator.
     #[inline]
     fn push(
         &mut self,
@@ -360,10 +366,10 @@ fn list_sums<T>(
     ranges.iter().map(first).collect()
 }
 
-
 /// How scalars are cut into digits.
 #[derive(Debug, Clone, Copy)]
 struct Windows {
+    /// How many.
     count: usize,
     /// Bits of each window except the highest, which has what is left.
     bits: u32,
@@ -372,8 +378,6 @@ struct Windows {
 impl Windows {
     /// The cheapest for `count` scalars of at most `bits` bits.
     fn choose(count: usize, bits: u32) -> Self {
-
-
         let cost = |windows: &u32| {
             let digit_bits = Self::digit_bits(*windows, bits);
             // Digits are signed, which halves the buckets; a single window needs no digit for a carry.
@@ -430,11 +434,7 @@ impl Windows {
 ///
 /// One bucket a digit first. The weighted sum of the buckets is then cut in two: bucket `j = h·2^b + l` goes
 /// into the lists of `h` and of `l`, so that the running sums, which cannot share inversions, are over few points.
-fn window_sums(
-    digits: &[i32],
-    count: usize,
-    point: impl Fn(usize) -> Affine,
-) -> Vec<Projective> {
+fn window_sums(digits: &[i32], count: usize, point: impl Fn(usize) -> Affine) -> Vec<Projective> {
     let largest = |digits: &[i32]| digits.iter().map(|d| d.unsigned_abs()).max().unwrap_or(0);
     let shapes: Vec<Shape> = digits
         .chunks(count)
@@ -495,12 +495,14 @@ fn window_sums(
 /// How the buckets `1..=buckets` of a window are cut in two.
 #[derive(Debug, Clone, Copy)]
 struct Shape {
+    /// The largest digit.
     buckets: usize,
     /// Bits of the low part of a bucket's number.
     low_bits: u32,
 }
 
 impl Shape {
+    /// The cut of so many buckets.
     fn of(buckets: usize) -> Self {
         let bits = usize::BITS - buckets.leading_zeros();
         // Up to seven buckets a running sum of all is the cheapest.
@@ -508,10 +510,12 @@ impl Shape {
         Self { buckets, low_bits }
     }
 
+    /// Lists of buckets that share a low part.
     fn low_lists(&self) -> usize {
         (1 << self.low_bits) - 1
     }
 
+    /// Lists of buckets that share a high part.
     fn high_lists(&self) -> usize {
         self.buckets >> self.low_bits
     }
@@ -530,7 +534,9 @@ fn running_sum(points: &[Affine]) -> Projective {
 /// A signed number of at most [`HALF_BITS`] bits.
 #[derive(Debug, Clone, Copy)]
 struct Half {
+    /// Its sign.
     negative: bool,
+    /// Its absolute value.
     magnitude: u128,
 }
 
