@@ -18,7 +18,7 @@
 
 use agon_protocol::codec::{Decode, DecodeError, Encode, Reader, encode_length};
 use ff::{Field, PrimeField, WithSmallOrderMulGroup};
-use group::{Curve, Group, GroupEncoding};
+use group::{Group, GroupEncoding};
 use rand_core::CryptoRng;
 use rayon::prelude::*;
 
@@ -469,6 +469,7 @@ fn signed_digits(number: u32) -> Vec<i8> {
 mod tests {
     use super::*;
     use crate::field::Projective;
+    use group::Curve;
     use rand_chacha::ChaCha20Rng;
     use rand_core::SeedableRng;
     use rustix::time::{ClockId, clock_gettime};
