@@ -15,7 +15,7 @@ use crate::relations::circuit::{RelationsCircuit, on_own_thread};
 use crate::relations::{MAX_K, MIN_K};
 
 /// Fingerprints of the verifying keys, by `k`. Regenerate with
-/// `cargo test --release -p agon-circuits -- --ignored relations --nocapture`.
+/// `cargo test --release -p agon-circuits -- --ignored relations_pins --nocapture`.
 const PINNED: &[(u32, &str)] = &[
     (
         7,

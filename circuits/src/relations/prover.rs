@@ -2,16 +2,15 @@
 
 use std::io;
 
-use ff::Field;
+use ff::{Field, PrimeField};
+use group::GroupEncoding;
 use halo2_proofs::plonk::{Error as Halo2Error, create_proof};
 use halo2_proofs::transcript::{Blake2bWrite, Challenge255, Transcript as _};
+use rand_chacha::ChaCha20Rng;
 use thiserror::Error;
 
-use ff::PrimeField;
-use group::GroupEncoding;
-
 use crate::field::{Point, Scalar};
-use crate::relations::circuit::{Cells, RelationsCircuit, index, on_own_thread};
+use crate::relations::circuit::{ADVICE, Cells, RelationsCircuit, index, on_own_thread};
 use crate::relations::hiding::{ChosenFirst, Hiding};
 use crate::relations::keys::ProvingRelationKey;
 use crate::relations::pads::Pads;
@@ -62,6 +61,9 @@ pub(super) trait Strategy: Sync {
 
     /// Edits all columns before they are proven.
     fn edit_cells(&self, _: &mut Cells) {}
+
+    /// Edits what hides the columns that no one has committed to yet.
+    fn edit_hiding(&self, _: &mut [Hiding; ADVICE], _: &mut ChaCha20Rng) {}
 
     /// Goes on where the honest prover stops.
     fn is_stubborn(&self) -> bool {
@@ -127,13 +129,14 @@ pub(super) fn prove_as(
     }
     strategy.edit_cells(&mut cells);
 
-    let hiding = [
+    let mut hiding = [
         pads.hiding().clone(),
         products_hiding,
         Hiding::random(&mut rng),
         Hiding::public(&mut rng),
         Hiding::public(&mut rng),
     ];
+    strategy.edit_hiding(&mut hiding, &mut rng);
     let rng = ChosenFirst::new(&hiding, rng);
     let mut inner = Blake2bWrite::<_, Point, Challenge255<Point>>::init(Vec::new());
     inner.common_scalar(transcript.challenge("relations circuit"))?;
