@@ -113,12 +113,22 @@ impl<'a> Flow<'a> {
     pub(crate) fn real(&self, node: NodeId, point: &[Scalar]) -> Scalar {
         let (batch, axes) = self.axes(node, point);
         let lengths = self.shape(node).0.iter();
-        let inner: Scalar = axes.iter().zip(lengths).map(|(p, n)| below(p, *n)).product();
+        let inner: Scalar = axes
+            .iter()
+            .zip(lengths)
+            .map(|(p, n)| below(p, *n))
+            .product();
         below(batch, self.plan.samples) * inner
     }
 
     /// Adds a claim on a committed tensor.
-    pub(crate) fn claim(&mut self, opened: Opened, before: &[Scalar], point: &[Scalar], value: &Form) {
+    pub(crate) fn claim(
+        &mut self,
+        opened: Opened,
+        before: &[Scalar],
+        point: &[Scalar],
+        value: &Form,
+    ) {
         self.claims.push(Claim {
             opened,
             before: before.to_vec(),
@@ -146,6 +156,8 @@ impl<'a> Flow<'a> {
         value: Form,
     ) {
         if let Some(result) = self.plan.result(node) {
+            let left_out = from_signed(self.plan.left_out(node)) * self.real(node, point);
+            let value = value.shifted(-left_out);
             return self.claim(Opened::Tensor(result), before, point, &value);
         }
         match &self.plan.graph.nodes[node].op {
@@ -221,7 +233,12 @@ impl<'a> Flow<'a> {
     }
 
     /// The extension of a kept node's values; the prover's, zero for others.
-    pub(crate) fn node_value(&mut self, channel: &Channel, node: NodeId, point: &[Scalar]) -> Scalar {
+    pub(crate) fn node_value(
+        &mut self,
+        channel: &Channel,
+        node: NodeId,
+        point: &[Scalar],
+    ) -> Scalar {
         if !channel.is_proving() {
             return Scalar::ZERO;
         }
@@ -250,8 +267,7 @@ impl<'a> Flow<'a> {
             Op::Input => combine_rows(self.batch.inputs, size, &weights),
             _ => combine_rows(&witness.nodes[node], size, &weights),
         });
-        self.collapsed
-            .push((node, batch.to_vec(), entries.clone()));
+        self.collapsed.push((node, batch.to_vec(), entries.clone()));
         entries
     }
 
@@ -326,7 +342,8 @@ impl<'a> Flow<'a> {
             if self.jobs.is_empty() {
                 return;
             }
-            let (instances, nexts): (Vec<_>, Vec<_>) = std::mem::take(&mut self.jobs).into_iter().unzip();
+            let (instances, nexts): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut self.jobs).into_iter().unzip();
             self.collapsed.clear();
             let outcomes = sumcheck(channel, instances);
             for (next, outcome) in nexts.into_iter().zip(&outcomes) {

@@ -6,15 +6,7 @@
 use ff::Field;
 
 use crate::field::Scalar;
-
-/// `constant + Σ coefficient·pad[index]`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Form {
-    /// The public part.
-    pub(crate) constant: Scalar,
-    /// Pads by index, each with its coefficient; an index may repeat.
-    pub(crate) terms: Vec<(usize, Scalar)>,
-}
+pub(crate) use crate::relations::{Form, System};
 
 impl Form {
     /// A public number.
@@ -59,22 +51,4 @@ impl Form {
     pub(crate) fn minus(self, other: &Self) -> Self {
         self.plus(-Scalar::ONE, other)
     }
-
-    /// The number, given the pads.
-    pub(crate) fn value(&self, pads: &[Scalar]) -> Scalar {
-        let terms = self.terms.iter();
-        self.constant
-            + terms
-                .map(|(index, coefficient)| pads[*index] * coefficient)
-                .sum::<Scalar>()
-    }
-}
-
-/// What the hidden numbers must satisfy, as equations between forms.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct System {
-    /// Each is zero.
-    pub(crate) zero: Vec<Form>,
-    /// Each is `a·b = c`.
-    pub(crate) products: Vec<[Form; 3]>,
 }

@@ -64,7 +64,11 @@ impl Halves {
     fn new(layer: &Leaves, lambda: Scalar) -> Self {
         let half = layer.numerators.len() / 2;
         let pick = |values: &[Scalar], odd: usize| -> Vec<Scalar> {
-            (0..half).into_par_iter().with_min_len(CHUNK).map(|i| values[2 * i + odd]).collect()
+            (0..half)
+                .into_par_iter()
+                .with_min_len(CHUNK)
+                .map(|i| values[2 * i + odd])
+                .collect()
         };
         let (p, q) = (&layer.numerators, &layer.denominators);
         let mixed = (0..half)
@@ -195,9 +199,7 @@ pub(crate) fn fraction_sum(channel: &mut Channel, leaves: Leaves, depth: usize) 
             let challenge = channel.challenge("fraction round");
             // claim = (1 - z)·t(0) + z·t(1), with t of degree two
             let inverse = z.invert().unwrap_or(Scalar::ZERO);
-            let one = claim
-                .plus(z - Scalar::ONE, &constant)
-                .times(inverse);
+            let one = claim.plus(z - Scalar::ONE, &constant).times(inverse);
             let square = challenge * challenge;
             claim = constant
                 .times(Scalar::ONE - challenge)

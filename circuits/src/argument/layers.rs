@@ -235,14 +235,20 @@ impl<'a> Flow<'a> {
         let (mut w, mut a, mut eq) = (Vec::new(), Vec::new(), Vec::new());
         if self.witness.is_some() {
             eq = eq_table(&own);
-            w = self.parameters[weights].iter().map(|v| from_signed(*v)).collect();
+            w = self.parameters[weights]
+                .iter()
+                .map(|v| from_signed(*v))
+                .collect();
             let outer = Shape(shape.0[..axis].to_vec());
             let inner = Shape(shape.0[axis + 1..].to_vec());
             let (eq_outer, eq_inner) = (eq_table(&first), eq_table(&last));
             a = vec![Scalar::ZERO; length];
             let entries = self.collapsed(input, &batch);
             for (index, entry) in entries.iter().enumerate() {
-                let (o, rest) = (index / (length * inner.size()), index % (length * inner.size()));
+                let (o, rest) = (
+                    index / (length * inner.size()),
+                    index % (length * inner.size()),
+                );
                 let (c, i) = (rest / inner.size(), rest % inner.size());
                 a[c] += eq_outer[outer.padded_index(o)] * eq_inner[inner.padded_index(i)] * entry;
             }
@@ -368,7 +374,8 @@ impl<'a> Flow<'a> {
         let split = outer.len();
         self.job(instance, move |flow, channel, outcome| {
             let (outer, k) = outcome.point.split_at(split);
-            for ((source, row), value) in [(left, &i), (right, &j)].into_iter().zip(&outcome.values) {
+            for ((source, row), value) in [(left, &i), (right, &j)].into_iter().zip(&outcome.values)
+            {
                 let at = [outer, row, k].concat();
                 flow.claim_node(channel, source, &[], &at, value.clone());
             }
@@ -412,7 +419,9 @@ fn route_terms(
     mut term: impl FnMut(usize, usize, Scalar),
 ) {
     let places = |shape: &Shape| -> Vec<usize> {
-        (0..shape.size()).map(|index| shape.padded_index(index)).collect()
+        (0..shape.size())
+            .map(|index| shape.padded_index(index))
+            .collect()
     };
     let (to_places, from_places) = (places(to), places(from));
     for part in route.parts.iter().filter(|part| part.source == source) {
@@ -460,4 +469,3 @@ impl Taps {
             .collect()
     }
 }
-

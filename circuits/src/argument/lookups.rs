@@ -121,8 +121,14 @@ impl Flow<'_> {
                                 // of real samples and of missing ones alike
                                 let (_, axes) = self.axes(node, point);
                                 let lengths = self.shape(node).0.iter();
-                                let real = axes.iter().zip(lengths).map(|(p, n)| super::multilinear::below(p, *n));
-                                let samples = super::multilinear::below(&point[..plan.batch_bits()], plan.samples);
+                                let real = axes
+                                    .iter()
+                                    .zip(lengths)
+                                    .map(|(p, n)| super::multilinear::below(p, *n));
+                                let samples = super::multilinear::below(
+                                    &point[..plan.batch_bits()],
+                                    plan.samples,
+                                );
                                 Form::public(samples * (Scalar::ONE - real.product::<Scalar>()))
                             }
                             Source::Node(node) => match nodes.iter().find(|(n, _)| *n == node) {
@@ -151,11 +157,13 @@ impl Flow<'_> {
                         .map(|tensor| self.looked(channel, &mut looked, tensor));
                     let count = match lookup.count {
                         Count::Tensor(tensor) => self.looked(channel, &mut looked, tensor),
-                        Count::Sample => Form::public(below(&point[..plan.batch_bits()], plan.samples)),
+                        Count::Sample => {
+                            Form::public(below(&point[..plan.batch_bits()], plan.samples))
+                        }
                         Count::Class => {
                             let (samples, classes) = point.split_at(plan.batch_bits());
-                            let real = below(samples, plan.samples)
-                                * below(classes, plan.graph.outputs());
+                            let real =
+                                below(samples, plan.samples) * below(classes, plan.graph.outputs());
                             Form::public(real)
                         }
                     };
@@ -204,7 +212,9 @@ impl Flow<'_> {
             .zip(eq_high)
             .map(|(cells, weight)| {
                 let pairs = cells.iter().zip(&eq_low).filter(|(cell, _)| **cell != 0);
-                let sum: Scalar = pairs.map(|(cell, eq)| *eq * from_signed(i64::from(*cell))).sum();
+                let sum: Scalar = pairs
+                    .map(|(cell, eq)| *eq * from_signed(i64::from(*cell)))
+                    .sum();
                 weight * sum
             })
             .sum()
@@ -212,7 +222,12 @@ impl Flow<'_> {
 }
 
 /// The extension of a table's fingerprints.
-fn table_value(plan: &Plan<'_>, table: usize, fingerprint: Fingerprint, point: &[Scalar]) -> Scalar {
+fn table_value(
+    plan: &Plan<'_>,
+    table: usize,
+    fingerprint: Fingerprint,
+    point: &[Scalar],
+) -> Scalar {
     match plan.tables[table].function {
         None => {
             let bits = point.iter();
@@ -237,9 +252,10 @@ fn table_entries(plan: &Plan<'_>, table: usize) -> Vec<(i64, i64)> {
         None => (0..length).map(|input| (input, 0)).collect(),
         Some(function) => {
             let outputs = &plan.graph.tables[function];
+            let zero = i64::from(outputs[plan.tables[table].zero]);
             let entry = |input: i64| match outputs.get(input as usize) {
-                Some(output) => (input, i64::from(*output)),
-                None => (0, i64::from(outputs[0])),
+                Some(output) => (input, i64::from(*output) - zero),
+                None => (0, i64::from(outputs[0]) - zero),
             };
             (0..length).map(entry).collect()
         }

@@ -60,7 +60,10 @@ pub(crate) fn run(
         secrets.map_or(&[], |secrets| secrets.parameters),
     );
     let tally = match plan.hidden_tally {
-        false => tally.iter().map(|n| Form::public(Scalar::from_u128(*n))).collect(),
+        false => tally
+            .iter()
+            .map(|n| Form::public(Scalar::from_u128(*n)))
+            .collect(),
         true => hidden_tally(&mut flow, channel),
     };
     let looked = flow.lookups(channel, |flow, channel, before, point| {

@@ -95,9 +95,15 @@ pub(crate) fn combine_rows<T: Copy + Into<i64> + Sync>(
     }
     let count = rows.len() / width;
     // Enough columns for every core, else blocks of rows.
-    let parts = if width >= 64 { 1 } else { rayon::current_num_threads().max(1) * 2 };
+    let parts = if width >= 64 {
+        1
+    } else {
+        rayon::current_num_threads().max(1) * 2
+    };
     let block = count.div_ceil(parts).max(1);
-    let columns_each = width.div_ceil(rayon::current_num_threads().max(1) * 4).max(16);
+    let columns_each = width
+        .div_ceil(rayon::current_num_threads().max(1) * 4)
+        .max(16);
     let partial = |first: usize| -> Vec<Scalar> {
         let last = (first + block).min(count);
         let mut result = vec![Scalar::ZERO; width];

@@ -112,8 +112,11 @@ pub(crate) fn open(
     let mut vector = numbers.map_or(Vec::new(), |numbers| numbers.mask().to_vec());
     let mut rows = Vec::new();
     let factors = powers(mix, groups.len() + 1);
-    for (((group, outcome), part), factor) in
-        groups.iter().zip(&outcomes).zip(&vectors).zip(&factors[1..])
+    for (((group, outcome), part), factor) in groups
+        .iter()
+        .zip(&outcomes)
+        .zip(&vectors)
+        .zip(&factors[1..])
     {
         value.add(*factor, &outcome.values[0]);
         for (target, cell) in vector.iter_mut().zip(part) {
@@ -142,12 +145,7 @@ fn own_row_bits(plan: &Plan<'_>, model_row_bits: u32, opened: Opened) -> u32 {
     }
 }
 
-fn group(
-    plan: &Plan<'_>,
-    model_row_bits: u32,
-    claims: &[Claim],
-    weights: &[Scalar],
-) -> Vec<Group> {
+fn group(plan: &Plan<'_>, model_row_bits: u32, claims: &[Claim], weights: &[Scalar]) -> Vec<Group> {
     let width = plan.row_bits as usize;
     let mut groups: Vec<Group> = Vec::new();
     for (claim, weight) in claims.iter().zip(weights) {
@@ -204,7 +202,10 @@ fn combined(
                 Cells::Small(cells) => add_small(&mut vector, cells, &member.rows),
                 Cells::Large(cells) => {
                     for (row, weight) in cells.chunks(width).zip(&member.rows) {
-                        vector.iter_mut().zip(row).for_each(|(v, c)| *v += *weight * c);
+                        vector
+                            .iter_mut()
+                            .zip(row)
+                            .for_each(|(v, c)| *v += *weight * c);
                     }
                 }
             },
@@ -220,7 +221,9 @@ fn combined(
 
 fn add_small(vector: &mut [Scalar], cells: &[i32], weights: &[Scalar]) {
     let width = vector.len();
-    let columns = width.div_ceil(rayon::current_num_threads().max(1) * 4).max(64);
+    let columns = width
+        .div_ceil(rayon::current_num_threads().max(1) * 4)
+        .max(64);
     vector
         .par_chunks_mut(columns)
         .enumerate()
@@ -262,7 +265,10 @@ fn add_parameter(
         }
         sums
     };
-    let share = lines.len().div_ceil(rayon::current_num_threads().max(1)).max(1);
+    let share = lines
+        .len()
+        .div_ceil(rayon::current_num_threads().max(1))
+        .max(1);
     let parts: Vec<Vec<Scalar>> = lines.par_chunks(share).map(part).collect();
     for sums in parts {
         vector.iter_mut().zip(sums).for_each(|(v, s)| *v += s);

@@ -53,7 +53,10 @@ impl<'a> Flow<'a> {
         let clamped = self.plan.tensor(Role::Clamped(node));
         let step = Scalar::from(1u64 << shift);
         let mut value = looked.tensor(clamped).times(step);
-        value.add(Scalar::ONE, &looked.tensor(self.plan.tensor(Role::Low(node))));
+        value.add(
+            Scalar::ONE,
+            &looked.tensor(self.plan.tensor(Role::Low(node))),
+        );
         if *saturates {
             let excess = self.plan.tensor(Role::Excess(node));
             let weight = channel.challenge("excess");
@@ -76,18 +79,17 @@ impl<'a> Flow<'a> {
             let instance = Instance {
                 claim: beyond,
                 variables: point.len(),
-                tables: vec![
-                    Table::hidden(u),
-                    Table::hidden(h),
-                    eq,
-                ],
+                tables: vec![Table::hidden(u), Table::hidden(h), eq],
                 terms: vec![
                     Term::new(constant, &[2, 0]),
                     Term::new(linear, &[2, 0, 1]),
                     Term::new(weight, &[2, 0, 1, 1]),
                 ],
             };
-            self.open(instance, vec![Hidden::Tensor(excess), Hidden::Tensor(clamped)]);
+            self.open(
+                instance,
+                vec![Hidden::Tensor(excess), Hidden::Tensor(clamped)],
+            );
         }
         let offset = from_signed(*offset) * self.real(node, &point);
         self.claim_node(channel, *input, &before, &point, value.shifted(-offset));
@@ -132,7 +134,11 @@ impl<'a> Flow<'a> {
         let root = self.plan.tensor(Role::Result(node));
         let values = self.tensor_values(root);
         let eq = self.weights(&point, 0);
-        let sum = values.iter().zip(&eq.values).map(|(r, eq)| r.square() * eq).sum();
+        let sum = values
+            .iter()
+            .zip(&eq.values)
+            .map(|(r, eq)| r.square() * eq)
+            .sum();
         let square = channel.send(|| sum);
         let rest = looked.tensor(self.plan.tensor(Role::Remainder(node)));
         let value = rest.plus(Scalar::ONE, &square);

@@ -108,6 +108,8 @@ pub(crate) struct Table {
     pub(crate) bits: usize,
     /// The function's index in the graph; `None` for the range.
     pub(crate) function: Option<usize>,
+    /// The entry of input 0. Outputs are committed less that entry's, so that padding is zero.
+    pub(crate) zero: usize,
 }
 
 /// A block of leaves of the lookups' sum.
@@ -162,6 +164,7 @@ impl<'a> Plan<'a> {
             tables: vec![Table {
                 bits: graph.range_bits as usize,
                 function: None,
+                zero: 0,
             }],
             blocks: Vec::new(),
             leaves: 0,
@@ -238,12 +241,14 @@ impl<'a> Plan<'a> {
                     None => self.add_range(bits, Source::Tensor(clamped), *low, *high),
                     Some(function) => {
                         let output = self.add_tensor(Role::Result(node), bits);
-                        let known = |t: &Table| t.function == Some(*function);
-                        let table = self.tables.iter().position(known).unwrap_or_else(|| {
-                            self.tables.push(Table {
-                                bits: bits_of((high - low + 1) as usize),
-                                function: Some(*function),
-                            });
+                        let wanted = Table {
+                            bits: bits_of((high - low + 1) as usize),
+                            function: Some(*function),
+                            zero: -low as usize,
+                        };
+                        let known = self.tables.iter().position(|table| *table == wanted);
+                        let table = known.unwrap_or_else(|| {
+                            self.tables.push(wanted);
                             self.tables.len() - 1
                         });
                         self.lookups.push(Lookup {
@@ -336,7 +341,9 @@ impl<'a> Plan<'a> {
 
     fn place_leaves(&mut self) {
         let lookups = (0..self.lookups.len()).map(Block::Lookup);
-        let mut blocks: Vec<Block> = lookups.chain((0..self.tables.len()).map(Block::Table)).collect();
+        let mut blocks: Vec<Block> = lookups
+            .chain((0..self.tables.len()).map(Block::Table))
+            .collect();
         blocks.sort_by_key(|block| std::cmp::Reverse(self.block_bits(*block)));
         for block in blocks {
             self.blocks.push((self.leaves, block));
@@ -404,6 +411,18 @@ impl<'a> Plan<'a> {
             Op::Requant { table: None, .. } => Some(self.tensor(Role::Clamped(node))),
             op if op.is_committed() => Some(self.tensor(Role::Result(node))),
             _ => None,
+        }
+    }
+
+    /// What a node's committed result lacks to its value, at every real entry: a function's value of 0.
+    pub(crate) fn left_out(&self, node: NodeId) -> i64 {
+        match &self.graph.nodes[node].op {
+            Op::Requant {
+                low,
+                table: Some(table),
+                ..
+            } => i64::from(self.graph.tables[*table][-low as usize]),
+            _ => 0,
         }
     }
 

@@ -23,7 +23,12 @@ impl<'a> Flow<'a> {
 
     /// The gap that the lookups show to be no less than zero, at a point: between the label's logit and each counted class's, or
     /// between the prediction's and each class's; an earlier class must be one further behind.
-    pub(crate) fn gap(&mut self, channel: &mut Channel, before: &[Scalar], point: &[Scalar]) -> Form {
+    pub(crate) fn gap(
+        &mut self,
+        channel: &mut Channel,
+        before: &[Scalar],
+        point: &[Scalar],
+    ) -> Form {
         let output = self.plan.graph.output;
         let known = self.node_value(channel, output, point);
         let logit = channel.send(|| known);
@@ -77,7 +82,9 @@ impl<'a> Flow<'a> {
         }
         let weights = eq_prefix(samples_at, plan.samples);
         let ahead = labels.iter().zip(weights);
-        let ahead: Scalar = ahead.map(|(label, w)| w * before[usize::from(*label)]).sum();
+        let ahead: Scalar = ahead
+            .map(|(label, w)| w * before[usize::from(*label)])
+            .sum();
         label_logit.shifted(-ahead)
     }
 
@@ -305,7 +312,9 @@ impl<'a> Flow<'a> {
                     };
                     let samples = eq_prefix(samples_x, labels.len());
                     let pairs = labels.iter().zip(samples);
-                    pairs.map(|(label, eq)| eq * of_label(usize::from(*label))).sum()
+                    pairs
+                        .map(|(label, eq)| eq * of_label(usize::from(*label)))
+                        .sum()
                 }),
             ],
             terms: vec![Term::new(ONE, &[0, 1])],
@@ -326,14 +335,19 @@ impl<'a> Flow<'a> {
             real = vec![ONE; samples];
             targets = values.iter().map(|v| from_signed(i64::from(*v))).collect();
         }
-        let squares: u128 = values.iter().map(|v| u128::from(v.unsigned_abs()).pow(2)).sum();
+        let squares: u128 = values
+            .iter()
+            .map(|v| u128::from(v.unsigned_abs()).pow(2))
+            .sum();
         let instance = Instance {
             claim: tally.clone().shifted(-Scalar::from_u128(squares)),
             variables: bits,
             tables: vec![
                 Table::hidden(self.padded_values(output)),
                 Table::public(real, move |x| below(x, samples)),
-                Table::public(targets, move |x| target_value(values, &eq_prefix(x, samples))),
+                Table::public(targets, move |x| {
+                    target_value(values, &eq_prefix(x, samples))
+                }),
             ],
             terms: vec![
                 Term::new(ONE, &[1, 0, 0]),
@@ -380,7 +394,9 @@ impl<'a> Flow<'a> {
                 Table::hidden(v1),
                 eq,
                 Table::public(weighted, move |x| {
-                    let pairs = eq_prefix(&target_at, samples).into_iter().zip(eq_prefix(x, samples));
+                    let pairs = eq_prefix(&target_at, samples)
+                        .into_iter()
+                        .zip(eq_prefix(x, samples));
                     let weights: Vec<Scalar> = pairs.map(|(a, x)| a * x).collect();
                     target_value(values, &weights)
                 }),
@@ -407,18 +423,19 @@ impl<'a> Flow<'a> {
 }
 
 /// `Σ_b eq(at, b)·eq(x, b)·of(label of b)`.
-fn at_labels(
-    labels: &[u16],
-    at: &[Scalar],
-    x: &[Scalar],
-    of: impl Fn(usize) -> Scalar,
-) -> Scalar {
-    let weights = eq_prefix(at, labels.len()).into_iter().zip(eq_prefix(x, labels.len()));
+fn at_labels(labels: &[u16], at: &[Scalar], x: &[Scalar], of: impl Fn(usize) -> Scalar) -> Scalar {
+    let weights = eq_prefix(at, labels.len())
+        .into_iter()
+        .zip(eq_prefix(x, labels.len()));
     let weights = weights.zip(labels);
-    weights.map(|((a, x), label)| a * x * of(usize::from(*label))).sum()
+    weights
+        .map(|((a, x), label)| a * x * of(usize::from(*label)))
+        .sum()
 }
 
 fn target_value(values: &[i32], weights: &[Scalar]) -> Scalar {
     let pairs = values.iter().zip(weights);
-    pairs.map(|(value, weight)| from_signed(i64::from(*value)) * weight).sum()
+    pairs
+        .map(|(value, weight)| from_signed(i64::from(*value)) * weight)
+        .sum()
 }

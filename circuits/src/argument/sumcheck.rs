@@ -217,7 +217,10 @@ pub(crate) fn sumcheck(channel: &mut Channel, mut instances: Vec<Instance<'_>>) 
             for ((weight, instance), ended) in weights.iter().zip(&instances).zip(&ended) {
                 if instance.variables > round {
                     let parts = instance.round(degree);
-                    values.iter_mut().zip(parts).for_each(|(v, p)| *v += *weight * p);
+                    values
+                        .iter_mut()
+                        .zip(parts)
+                        .for_each(|(v, p)| *v += *weight * p);
                 } else {
                     // ended·(1 - X) at 0, 2, 3, …
                     for (at, value) in values.iter_mut().enumerate() {
@@ -266,7 +269,11 @@ pub(crate) fn sumcheck(channel: &mut Channel, mut instances: Vec<Instance<'_>>) 
 }
 
 /// The value of an instance's terms at `point`, and the hidden tables' values that it consists of.
-fn final_value(channel: &mut Channel, instance: &Instance<'_>, point: &[Scalar]) -> (Form, Vec<Form>) {
+fn final_value(
+    channel: &mut Channel,
+    instance: &Instance<'_>,
+    point: &[Scalar],
+) -> (Form, Vec<Form>) {
     let mut hidden = Vec::new();
     let forms: Vec<Option<Form>> = instance
         .tables

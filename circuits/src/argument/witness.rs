@@ -180,7 +180,10 @@ fn kept_nodes(graph: &Graph) -> Vec<bool> {
             _ => false,
         };
         if !passes {
-            node.op.inputs().into_iter().for_each(|input| kept[input] = true);
+            node.op
+                .inputs()
+                .into_iter()
+                .for_each(|input| kept[input] = true);
         }
     }
     kept
@@ -225,17 +228,9 @@ fn pieces(
             }
             Role::Result(node) => {
                 let shape = &graph.nodes[node].shape;
-                if let Op::Requant {
-                    low,
-                    table: Some(table),
-                    ..
-                } = &graph.nodes[node].op
-                {
-                    // the function of zero, also where no real entry is
-                    cells.fill(graph.tables[*table][-low as usize]);
-                }
+                let left_out = plan.left_out(node);
                 for (index, value) in values[node].iter().enumerate() {
-                    cells[shape.padded_index(index)] = *value as i32;
+                    cells[shape.padded_index(index)] = (*value - left_out) as i32;
                 }
             }
             Role::Chosen(node, chosen) => {
@@ -251,7 +246,9 @@ fn pieces(
                 let result = &values[node];
                 for index in 0..shape.size() {
                     let rest = match &graph.nodes[node].op {
-                        Op::Isqrt { input } => values[*input][index] - result[index] * result[index],
+                        Op::Isqrt { input } => {
+                            values[*input][index] - result[index] * result[index]
+                        }
                         Op::Divide {
                             numerator,
                             denominator,
@@ -273,7 +270,10 @@ fn pieces(
         }
         cells
     };
-    let pieces = plan.tensors.iter().map(|tensor| piece(&tensor.role, tensor.bits));
+    let pieces = plan
+        .tensors
+        .iter()
+        .map(|tensor| piece(&tensor.role, tensor.bits));
     let pieces = pieces.collect();
     if matches!(plan.score, Score::Hits { .. } | Score::Confusion) {
         gaps = sample_gaps(plan, batch, sample, &values[graph.output]);

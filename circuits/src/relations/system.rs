@@ -18,7 +18,7 @@ pub(crate) struct Form {
 
 impl Form {
     /// The value for these pads; one that is not there counts as zero.
-    fn value(&self, pads: &[Scalar]) -> Scalar {
+    pub(crate) fn value(&self, pads: &[Scalar]) -> Scalar {
         let pad = |index: usize| pads.get(index).copied().unwrap_or(Scalar::ZERO);
         let terms = self.terms.iter();
         self.constant + terms.map(|(i, c)| *c * pad(*i)).sum::<Scalar>()

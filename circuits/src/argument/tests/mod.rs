@@ -1,3 +1,6 @@
-//! The argument by itself: every equation the honest prover leaves holds, for all operations and scores.
+//! The argument by itself: for all operations and scores, every equation that the honest prover leaves holds, and the
+//! verifier, who knows no numbers, arrives at the same equations.
 
-mod naive;
+mod graphs;
+mod honest;
+pub(crate) mod naive;

@@ -31,7 +31,8 @@ pub(crate) fn interpret(graph: &Graph, parameters: &[Vec<i64>], inputs: &[u16]) 
         let shape = &node.shape;
         let entry = |i: usize| -> i128 {
             let at = coordinates(shape, i);
-            let value = |n: usize, at: &[usize]| i128::from(all[n][index(&graph.nodes[n].shape, at)]);
+            let value =
+                |n: usize, at: &[usize]| i128::from(all[n][index(&graph.nodes[n].shape, at)]);
             let parameter =
                 |p: usize, at: &[usize]| i128::from(parameters[p][index(&graph.parameters[p], at)]);
             match &node.op {
@@ -73,12 +74,18 @@ pub(crate) fn interpret(graph: &Graph, parameters: &[Vec<i64>], inputs: &[u16]) 
                         dilation,
                     } = window;
                     let mut sum = 0;
-                    let channels = if depthwise { at[0]..at[0] + 1 } else { 0..from[0] };
+                    let channels = if depthwise {
+                        at[0]..at[0] + 1
+                    } else {
+                        0..from[0]
+                    };
                     for c in channels {
                         for i in 0..kh {
                             for j in 0..kw {
-                                let u = (at[1] * stride[0] + i * dilation[0]).checked_sub(padding[0]);
-                                let v = (at[2] * stride[1] + j * dilation[1]).checked_sub(padding[1]);
+                                let u =
+                                    (at[1] * stride[0] + i * dilation[0]).checked_sub(padding[0]);
+                                let v =
+                                    (at[2] * stride[1] + j * dilation[1]).checked_sub(padding[1]);
                                 if let (Some(u), Some(v)) = (u, v)
                                     && u < from[1]
                                     && v < from[2]
@@ -101,8 +108,11 @@ pub(crate) fn interpret(graph: &Graph, parameters: &[Vec<i64>], inputs: &[u16]) 
                 } => parameter(*weights, &[at[*axis]]) * value(*input, &at),
                 Op::Bias { input, bias } => {
                     let lengths = &graph.parameters[*bias].0;
-                    let place: Vec<usize> =
-                        at.iter().zip(lengths).map(|(i, n)| if *n == 1 { 0 } else { *i }).collect();
+                    let place: Vec<usize> = at
+                        .iter()
+                        .zip(lengths)
+                        .map(|(i, n)| if *n == 1 { 0 } else { *i })
+                        .collect();
                     value(*input, &at) + parameter(*bias, &place)
                 }
                 Op::Route(route) => {
@@ -110,7 +120,8 @@ pub(crate) fn interpret(graph: &Graph, parameters: &[Vec<i64>], inputs: &[u16]) 
                     for part in &route.parts {
                         part.for_each_term(&shape.0, |to, from| {
                             if to == i {
-                                sum += i128::from(part.coefficient) * i128::from(all[part.source][from]);
+                                sum += i128::from(part.coefficient)
+                                    * i128::from(all[part.source][from]);
                             }
                         });
                     }
@@ -159,7 +170,9 @@ pub(crate) fn interpret(graph: &Graph, parameters: &[Vec<i64>], inputs: &[u16]) 
                 } => floor_div(value(*numerator, &at) << shift, value(*denominator, &at)),
             }
         };
-        let values: Vec<i64> = (0..shape.size()).map(|i| i64::try_from(entry(i)).unwrap()).collect();
+        let values: Vec<i64> = (0..shape.size())
+            .map(|i| i64::try_from(entry(i)).unwrap())
+            .collect();
         all.push(values);
     }
     all
