@@ -99,14 +99,14 @@ impl Halves {
         let pairs = self.p0.len() / 2;
         let part = |start: usize| {
             let mut sums = [Scalar::ZERO; 3];
-            for pair in start..(start + CHUNK).min(pairs) {
+            let end = (start + CHUNK).min(pairs);
+            for (pair, weight) in (start..end).zip(&eq[start..end]) {
                 let (low, high) = (2 * pair, 2 * pair + 1);
-                let weight = eq[pair];
                 let constant = self.p0[low] * self.q1[low] + self.q0[low] * self.mixed[low];
                 let leading = (self.p0[high] - self.p0[low]) * (self.q1[high] - self.q1[low])
                     + (self.q0[high] - self.q0[low]) * (self.mixed[high] - self.mixed[low]);
-                sums[0] += weight * constant;
-                sums[1] += weight * leading;
+                sums[0] += *weight * constant;
+                sums[1] += *weight * leading;
                 sums[2] += weight;
             }
             sums

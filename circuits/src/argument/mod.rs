@@ -22,7 +22,7 @@ mod sumcheck;
 pub(crate) mod witness;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use batch::Batch;
 use channel::Channel;

@@ -113,10 +113,10 @@ impl<'a> Flow<'a> {
             Term::new(Scalar::ONE, &[0, 1]),
             Term::new(-Scalar::ONE, &[0, 2]),
         ];
-        for index in 1..inputs.len() {
+        for (index, weight) in weights.iter().enumerate().skip(1) {
             let sigma = 1 + inputs.len() + index;
-            terms.push(Term::new(weights[index] - Scalar::ONE, &[0, sigma, 1]));
-            terms.push(Term::new(-weights[index], &[0, sigma, 2 + index]));
+            terms.push(Term::new(*weight - Scalar::ONE, &[0, sigma, 1]));
+            terms.push(Term::new(-*weight, &[0, sigma, 2 + index]));
             terms.push(Term::new(Scalar::ONE, &[0, sigma, 2]));
         }
         let instance = Instance {

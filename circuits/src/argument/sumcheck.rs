@@ -15,12 +15,15 @@ use crate::field::{Scalar, powers};
 /// Pairs below which a thread is not worth its start.
 const CHUNK: usize = 1 << 10;
 
+/// Evaluates a public table at a point.
+type Evaluation<'a> = Box<dyn Fn(&[Scalar]) -> Scalar + 'a>;
+
 /// One factor of an instance's terms.
 pub(crate) struct Table<'a> {
     /// The prover's values, index by index; missing ones at the end are zero. Empty for the verifier.
     pub(crate) values: Vec<Scalar>,
     /// How the verifier evaluates a public table; `None` for a hidden one, whose value is sent.
-    pub(crate) public: Option<Box<dyn Fn(&[Scalar]) -> Scalar + 'a>>,
+    pub(crate) public: Option<Evaluation<'a>>,
 }
 
 impl<'a> Table<'a> {
