@@ -1,0 +1,235 @@
+//! Operators that only move entries.
+
+use tract_onnx::tract_core::internal::DimLike;
+use tract_onnx::prelude::tract_itertools::Itertools;
+use tract_onnx::tract_core::ops::Downsample;
+use tract_onnx::tract_core::ops::array::{Pad, PadMode, Slice, TypedConcat};
+use tract_onnx::tract_core::ops::change_axes::AxisOp;
+
+use super::constants::{indices, numbers};
+use super::elements::shifted;
+use super::{Builder, Context, ImportError, Step, Value, View};
+
+/// Another shape, or another order of the axes.
+pub(super) fn axes(builder: &mut Builder, op: &AxisOp, context: &Context) -> Step {
+    let Some(view) = context.view() else {
+        return Ok(None);
+    };
+    if let AxisOp::Move(from, to) = op {
+        let mut order: Vec<usize> = (0..view.axes.len()).collect();
+        let moved = order.remove(*from);
+        order.insert(*to, moved);
+        return Ok(Some(view.permuted(&order)));
+    }
+    reshaped(builder, view, context.output)
+}
+
+fn reshaped(builder: &mut Builder, view: &View, shape: &[usize]) -> Step {
+    if let Some(view) = view.reshaped(shape) {
+        return Ok(Some(view));
+    }
+    let settled = builder.contiguous(view)?;
+    Ok(settled.reshaped(shape))
+}
+
+/// A range of one axis.
+pub(super) fn slice(op: &Slice, context: &Context) -> Step {
+    let (Some(view), Ok(start), Ok(end)) =
+        (context.view(), op.start.to_usize(), op.end.to_usize())
+    else {
+        return Ok(None);
+    };
+    let inside = start < end && end <= context.shapes[0][op.axis];
+    Ok(inside.then(|| view.sliced(op.axis, start, end - start, 1)))
+}
+
+/// Every so many entries of one axis, perhaps backwards.
+pub(super) fn downsample(builder: &mut Builder, op: &Downsample, context: &Context) -> Step {
+    let Some(view) = context.view() else {
+        return Ok(None);
+    };
+    let (length, step) = (context.shapes[0][op.axis], op.stride.unsigned_abs());
+    let picks: Vec<usize> = (0..context.output[op.axis])
+        .map(|index| {
+            let place = index * step + op.modulo;
+            match op.stride < 0 {
+                true => length.saturating_sub(1 + place),
+                false => place,
+            }
+        })
+        .collect();
+    match picks.iter().all(|pick| *pick < length) {
+        true => Ok(Some(along(builder, view, op.axis, &picks)?)),
+        false => Ok(None),
+    }
+}
+
+/// Chosen entries along one axis: a view if they are equally far apart.
+fn along(
+    builder: &mut Builder,
+    view: &View,
+    axis: usize,
+    picks: &[usize],
+) -> Result<View, ImportError> {
+    let step = match picks {
+        [first, second, ..] => second.checked_sub(*first),
+        _ => Some(1),
+    };
+    if let Some(step) = step
+        && picks
+            .iter()
+            .tuple_windows()
+            .all(|(left, right)| left + step == *right)
+    {
+        return Ok(view.sliced(axis, picks[0], picks.len(), step));
+    }
+    let mut all = still(view);
+    all[axis] = picks.iter().map(|pick| Some(*pick)).collect();
+    builder.picked(view, &all)
+}
+
+/// Every entry where it is.
+fn still(view: &View) -> Vec<Vec<Option<usize>>> {
+    view.axes
+        .iter()
+        .map(|axis| (0..axis.length).map(Some).collect())
+        .collect()
+}
+
+/// Entries of an axis by constant indices.
+pub(super) fn gather(builder: &mut Builder, axis: usize, context: &Context) -> Step {
+    let (Some(view), Some(constant)) = (context.view(), context.constant(1)) else {
+        return Ok(None);
+    };
+    let Some(picks) = indices(constant, context.shapes[0][axis]) else {
+        return Ok(None);
+    };
+    let picked = along(builder, view, axis, &picks)?;
+    reshaped(builder, &picked, context.output)
+}
+
+/// Side by side. Constants among the parts are zeros first, and added then.
+pub(super) fn concat(builder: &mut Builder, op: &TypedConcat, context: &Context) -> Step {
+    let mut views = Vec::new();
+    let mut constants = vec![0.0; context.output.iter().product()];
+    let mut start = 0;
+    for (input, shape) in context.inputs.iter().zip(context.shapes) {
+        let length = shape[op.axis];
+        match input {
+            Value::Tensor(view) => views.push((Some(view.clone()), length)),
+            Value::Constant(constant) => {
+                views.push((None, length));
+                let target = View::whole(0, context.output).sliced(op.axis, start, length, 1);
+                for (place, value) in target.places().into_iter().zip(numbers(constant)?) {
+                    constants[place] = value;
+                }
+            }
+            Value::Unknown => return Ok(None),
+        }
+        start += length;
+    }
+    let joined = builder.concatenated(&views, op.axis, context.output)?;
+    if constants.iter().all(|value| *value == 0.0) {
+        return Ok(Some(joined));
+    }
+    let at: Vec<usize> = (0..constants.len()).collect();
+    Ok(Some(shifted(builder, &joined, &at, &constants)?))
+}
+
+/// More entries around.
+pub(super) fn pad(builder: &mut Builder, op: &Pad, context: &Context) -> Step {
+    let Some(view) = context.view() else {
+        return Ok(None);
+    };
+    let constant = match &op.mode {
+        PadMode::Constant(constant) => numbers(constant)?.first().copied().unwrap_or(0.0),
+        _ => 0.0,
+    };
+    let mut picks = Vec::new();
+    for (length, (before, after)) in context.shapes[0].iter().zip(&op.pads) {
+        let last = *length as i64 - 1;
+        let pick = |place: usize| {
+            let place = place as i64 - *before as i64;
+            let place = match op.mode {
+                PadMode::Constant(_) => place,
+                PadMode::Edge => place.clamp(0, last),
+                PadMode::Reflect => last - (last - place.abs()).abs(),
+            };
+            usize::try_from(place).ok().filter(|place| place < length)
+        };
+        let own: Vec<Option<usize>> = (0..before + length + after).map(pick).collect();
+        let filled = own.iter().all(Option::is_some);
+        if !filled && !matches!(op.mode, PadMode::Constant(_)) {
+            return Ok(None);
+        }
+        picks.push(own);
+    }
+    if context.output != picks.iter().map(Vec::len).collect::<Vec<_>>() {
+        return Ok(None);
+    }
+    let padded = builder.picked(view, &picks)?;
+    if constant == 0.0 {
+        return Ok(Some(padded));
+    }
+    let mut values = vec![constant; context.output.iter().product()];
+    let mut inside = View::whole(0, context.output);
+    for (axis, (length, (before, _))) in context.shapes[0].iter().zip(&op.pads).enumerate() {
+        inside = inside.sliced(axis, *before, *length, 1);
+    }
+    for place in inside.places() {
+        values[place] = 0.0;
+    }
+    let at: Vec<usize> = (0..values.len()).collect();
+    Ok(Some(shifted(builder, &padded, &at, &values)?))
+}
+
+/// The whole tensor several times.
+pub(super) fn tile(builder: &mut Builder, context: &Context) -> Step {
+    let Some(view) = context.view() else {
+        return Ok(None);
+    };
+    // [n] as [times, n], repeated along the first
+    repeated(builder, view, context, |times, length| ([1, length], [times, length]))
+}
+
+/// Every entry several times.
+pub(super) fn upsample(builder: &mut Builder, scales: &[usize], context: &Context) -> Step {
+    let Some(view) = context.view() else {
+        return Ok(None);
+    };
+    let fits = context.shapes[0]
+        .iter()
+        .zip(scales)
+        .zip(context.output)
+        .all(|((length, scale), output)| length * scale == *output);
+    match fits {
+        true => repeated(builder, view, context, |times, length| {
+            ([length, 1], [length, times])
+        }),
+        false => Ok(None),
+    }
+}
+
+fn repeated(
+    builder: &mut Builder,
+    view: &View,
+    context: &Context,
+    split: impl Fn(usize, usize) -> ([usize; 2], [usize; 2]),
+) -> Step {
+    let (mut once, mut times) = (Vec::new(), Vec::new());
+    for (length, output) in context.shapes[0].iter().zip(context.output) {
+        if output % length != 0 {
+            return Ok(None);
+        }
+        let (from, to) = split(output / length, *length);
+        once.extend(from);
+        times.extend(to);
+    }
+    let repeated = view
+        .reshaped(&once)
+        .and_then(|view| view.broadcast(&times));
+    match repeated {
+        Some(view) => reshaped(builder, &view, context.output),
+        None => Ok(None),
+    }
+}
