@@ -66,21 +66,36 @@ pub fn dense(graph: &FloatGraph) -> Result<FloatModel, ImportError> {
                 forms[*input].clone().scaled(&vec![1.0; shifts.len()], &shifts)
             }
             FloatOp::Route { route, factor } => {
-                let [part] = route.parts.as_slice() else {
-                    return unsupported();
-                };
                 let outputs = node.shape.size();
-                let mut picked = vec![usize::MAX; outputs];
-                if part.sums.is_empty() {
-                    part.for_each_term(shape, |output, source| picked[output] = source);
-                }
-                if picked.contains(&usize::MAX) {
+                let sources: Vec<&Form> =
+                    route.parts.iter().map(|part| &forms[part.source]).collect();
+                if sources.iter().any(|form| form.source != sources[0].source) {
                     return unsupported();
                 }
-                let scale = vec![factor * f64::from(part.coefficient); outputs];
-                forms[part.source]
-                    .gathered(&picked)?
-                    .scaled(&scale, &vec![0.0; outputs])
+                // all sources after each other; every output takes one entry, or several
+                let (mut start, mut terms) = (0, Vec::new());
+                for (part, source) in route.parts.iter().zip(&sources) {
+                    let coefficient = factor * f64::from(part.coefficient);
+                    part.for_each_term(shape, |output, entry| {
+                        terms.push((output, start + entry, coefficient));
+                    });
+                    start += source.len();
+                }
+                let all = Form::concatenated(&sources)?;
+                terms.sort_by_key(|term| term.0);
+                if terms.iter().map(|term| term.0).eq(0..outputs) {
+                    let picked: Vec<usize> = terms.iter().map(|term| term.1).collect();
+                    let scale: Vec<f64> = terms.iter().map(|term| term.2).collect();
+                    all.gathered(&picked)?.scaled(&scale, &vec![0.0; outputs])
+                } else if (outputs * all.len()) as u64 <= MAX_PARAMETERS {
+                    let mut coefficients = vec![0.0; outputs * all.len()];
+                    for (output, entry, coefficient) in terms {
+                        coefficients[output * all.len() + entry] += coefficient;
+                    }
+                    all.mixed(&coefficients, outputs)?
+                } else {
+                    return unsupported();
+                }
             }
             FloatOp::Apply {
                 input,

@@ -23,8 +23,6 @@ pub(super) const ML: &str = "ai.onnx.ml";
 /// A graph with one input of fixed shape, one output, and only the nodes between them.
 pub(super) struct Prepared {
     pub(super) proto: ModelProto,
-    /// Features of a sample.
-    pub(super) width: usize,
     /// Whether a tail that only a classifier has was cut behind the scores.
     pub(super) classifies: bool,
 }
@@ -117,7 +115,7 @@ pub(super) fn prepare(bytes: &[u8]) -> Result<Prepared, ImportError> {
         .filter_map(|a| a.t.as_ref())
         .try_for_each(check_tensor)?;
     graph.initializer.iter().try_for_each(check_tensor)?;
-    let width = fix_input(graph)?;
+    fix_input(graph)?;
     graph.output = vec![ValueInfoProto {
         name: scores,
         ..Default::default()
@@ -137,7 +135,6 @@ pub(super) fn prepare(bytes: &[u8]) -> Result<Prepared, ImportError> {
     }
     Ok(Prepared {
         proto,
-        width,
         classifies,
     })
 }
@@ -421,7 +418,7 @@ fn keep_ancestors(graph: &mut GraphProto, scores: &str) {
 }
 
 /// Checks that there is one input of feature rows and fixes its batch to one row.
-fn fix_input(graph: &mut GraphProto) -> Result<usize, ImportError> {
+fn fix_input(graph: &mut GraphProto) -> Result<(), ImportError> {
     let refuse = |reason: String| ImportError::Input { reason };
     let constants: HashSet<&str> = graph
         .initializer
@@ -477,7 +474,7 @@ fn fix_input(graph: &mut GraphProto) -> Result<usize, ImportError> {
     let width = sizes
         .iter()
         .try_fold(1usize, |product, size| product.checked_mul(*size));
-    let width = width
+    width
         .filter(|width| (1..=MAX_FEATURES).contains(width))
         .ok_or_else(|| {
             refuse(format!(
@@ -501,7 +498,7 @@ fn fix_input(graph: &mut GraphProto) -> Result<usize, ImportError> {
         ..Default::default()
     };
     graph.input = vec![fixed];
-    Ok(width)
+    Ok(())
 }
 
 fn size(dimension: &Dimension) -> Option<usize> {

@@ -285,7 +285,7 @@ impl Rewritten {
     }
 }
 
-/// The content of a float32 tensor of more than one element.
+/// The content of a float32 tensor.
 fn single_precision(tensor: &TensorProto) -> Option<Vec<f32>> {
     if tensor.data_type != DataType::Float as i32 {
         return None;
@@ -295,7 +295,7 @@ fn single_precision(tensor: &TensorProto) -> Option<Vec<f32>> {
         true => tensor.float_data.clone(),
         false => raw.iter().map(|item| f32::from_le_bytes(*item)).collect(),
     };
-    (values.len() > 1).then_some(values)
+    (!values.is_empty()).then_some(values)
 }
 
 fn floats(node: &NodeProto, name: &str) -> Vec<f32> {

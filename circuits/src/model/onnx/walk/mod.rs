@@ -15,7 +15,7 @@ use std::collections::HashMap;
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::array::{
-    Gather, GatherNd, MultiBroadcastTo, Pad, Slice, Tile, TypedConcat,
+    DynSlice, Gather, GatherNd, MultiBroadcastTo, Pad, Slice, StridedSlice, Tile, TypedConcat,
 };
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::cast::Cast;
@@ -240,8 +240,9 @@ fn step(
             true => movement::gather(builder, 0, &context)?,
             false => None,
         }
-    } else if let Some(op) = node.op_as::<Tile>() {
-        let _ = op;
+    } else if node.op_is::<StridedSlice>() || node.op_is::<DynSlice>() {
+        movement::numbered(builder, &context)?
+    } else if node.op_is::<Tile>() {
         movement::tile(builder, &context)?
     } else if let Some(op) = node.op_as::<NearestUpsample>() {
         movement::upsample(builder, &op.scales, &context)?

@@ -2,6 +2,7 @@
 
 use tract_onnx::tract_core::internal::DimLike;
 use tract_onnx::prelude::tract_itertools::Itertools;
+use tract_onnx::prelude::{IntoTValue, Tensor, TractError, tvec};
 use tract_onnx::tract_core::ops::Downsample;
 use tract_onnx::tract_core::ops::array::{Pad, PadMode, Slice, TypedConcat};
 use tract_onnx::tract_core::ops::change_axes::AxisOp;
@@ -9,6 +10,7 @@ use tract_onnx::tract_core::ops::change_axes::AxisOp;
 use super::constants::{indices, numbers};
 use super::elements::shifted;
 use super::{Builder, Context, ImportError, Step, Value, View};
+use crate::model::onnx::view::strides;
 
 /// Another shape, or another order of the axes.
 pub(super) fn axes(builder: &mut Builder, op: &AxisOp, context: &Context) -> Step {
@@ -86,6 +88,49 @@ fn along(
     let mut all = still(view);
     all[axis] = picks.iter().map(|pick| Some(*pick)).collect();
     builder.picked(view, &all)
+}
+
+/// An operator that takes some entries of each axis, whatever its conventions: run on the entries' numbers, it says which.
+pub(super) fn numbered(builder: &mut Builder, context: &Context) -> Step {
+    let (Some(view), shape) = (context.view(), &context.shapes[0]) else {
+        return Ok(None);
+    };
+    let failed = |error: TractError| ImportError::analysis(format!("{error:#}"));
+    let numbers: Vec<i64> = (0..shape.iter().product::<usize>() as i64).collect();
+    let data = Tensor::from_shape(shape, &numbers).map_err(failed)?;
+    let mut inputs = tvec!(data.into_tvalue());
+    for input in &context.inputs[1..] {
+        match input {
+            Value::Constant(constant) => inputs.push(constant.clone().into_tvalue()),
+            _ => return Ok(None),
+        }
+    }
+    let taken = context.node.op.eval_out_of_plan(inputs).map_err(failed)?;
+    let Some(taken) = taken.and_then(|outputs| outputs.into_iter().next()) else {
+        return Ok(None);
+    };
+    let taken = taken.to_plain_array_view::<i64>().map_err(failed)?;
+    let taken: Vec<usize> = taken.iter().map(|number| *number as usize).collect();
+    let expected: usize = context.output.iter().product();
+    if shape.len() != context.output.len() || taken.len() != expected {
+        return Ok(None);
+    }
+    // along each axis, from the entries on it; the others must follow
+    let mut result = view.clone();
+    let mut positions = vec![0; expected];
+    for (axis, step) in strides(context.output).into_iter().enumerate() {
+        let own = strides(shape)[axis];
+        let picks: Vec<usize> = (0..context.output[axis])
+            .map(|index| taken[index * step] / own % shape[axis])
+            .collect();
+        for (place, position) in positions.iter_mut().enumerate() {
+            *position += picks[place / step % picks.len()] * own;
+        }
+        if !picks.iter().copied().eq(0..shape[axis]) {
+            result = along(builder, &result, axis, &picks)?;
+        }
+    }
+    Ok((positions == taken).then_some(result))
 }
 
 /// Every entry where it is.

@@ -43,10 +43,9 @@ fn extreme(
         let settled = builder.settled(&view)?;
         view = builder.plain(&settled)?;
     }
-    for axis in axes {
-        view = super::window::largest_of_all(builder, &view, *axis)?;
-    }
-    Ok(view.scaled(sign))
+    let mut axes = axes.to_vec();
+    axes.sort_unstable();
+    Ok(super::window::largest_of_axes(builder, &view, &axes)?.scaled(sign))
 }
 
 /// The sum along some axes.

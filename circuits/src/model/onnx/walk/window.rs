@@ -57,6 +57,11 @@ impl Track {
         Some((first, last))
     }
 
+    /// Whether the first window has every entry in it.
+    fn picks_all(&self) -> bool {
+        (0..self.input).all(|place| (0..self.kernel).any(|tap| self.place(0, tap) == Some(place)))
+    }
+
     /// For every output, the source of a tap; a tap outside counts as its nearest one inside, which changes no maximum.
     fn picks(&self, tap: usize) -> Option<Vec<Option<usize>>> {
         let pick = |output: usize| {
@@ -226,6 +231,11 @@ pub(super) fn max_pool(builder: &mut Builder, op: &MaxPool, context: &Context) -
         view = builder.plain(&settled)?;
     }
     let [rows, columns] = tracks;
+    let covers = |track: &Track| track.output == 1 && track.picks_all();
+    if tracks.iter().all(covers) {
+        let largest = largest_of_axes(builder, &view, &[2, 3])?;
+        return Ok(largest.reshaped(context.output));
+    }
     let largest = if rows.kernel * columns.kernel <= JOINT_MEMBERS {
         largest(builder, &view, [(2, rows), (3, columns)])?
     } else {
@@ -246,7 +256,7 @@ fn largest_along(builder: &mut Builder, view: &View, axis: usize, track: Track) 
         output: view.axes[other].length,
         ..Track::point()
     };
-    if track.output == 1 && track.padding == 0 && track.dilation == 1 && track.kernel >= track.input {
+    if track.output == 1 && track.picks_all() {
         return Ok(Some(largest_of_all(builder, view, axis)?));
     }
     match track.kernel <= AXIS_MEMBERS {
@@ -255,8 +265,31 @@ fn largest_along(builder: &mut Builder, view: &View, axis: usize, track: Track) 
     }
 }
 
+/// The largest along neighbouring axes, taken as one where that costs no move.
+pub(super) fn largest_of_axes(
+    builder: &mut Builder,
+    view: &View,
+    axes: &[usize],
+) -> Result<View, ImportError> {
+    let mut reduced = view.shape();
+    axes.iter().for_each(|axis| reduced[*axis] = 1);
+    let mut merged = reduced.clone();
+    if let Some(last) = axes.last() {
+        merged[*last] = axes.iter().map(|axis| view.axes[*axis].length).product();
+        let adjacent = axes.windows(2).all(|pair| pair[0] + 1 == pair[1]);
+        if adjacent && let Some(view) = view.reshaped(&merged) {
+            return largest_of_all(builder, &view, *last);
+        }
+    }
+    let mut view = view.clone();
+    for axis in axes {
+        view = largest_of_all(builder, &view, *axis)?;
+    }
+    Ok(view)
+}
+
 /// The largest along a whole axis: of up to four parts, until one entry is left.
-pub(super) fn largest_of_all(
+fn largest_of_all(
     builder: &mut Builder,
     view: &View,
     axis: usize,
