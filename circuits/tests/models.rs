@@ -119,6 +119,11 @@ fn every_model_computes_what_its_framework_computed() {
             graph.parameters(),
             graph.head,
         );
+        if std::env::var("DUMP").is_ok_and(|wanted| wanted == name) {
+            for (index, node) in graph.nodes.iter().enumerate() {
+                println!("    {index} {:?} {:?}", node.shape.0, node.op);
+            }
+        }
         if worst > 1e-3 || worst.is_nan() {
             failures.push(format!("{name}: {worst}"));
         }

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use crate::graph::{NodeId, Part, Shape};
+use crate::graph::{NodeId, Part, Route, Shape, SumAxis};
 use crate::model::float_graph::{FloatGraph, FloatNode, FloatOp, FloatTensor, broadcast_places};
 
 use super::builder::compressed;
@@ -437,8 +437,47 @@ impl Folding {
         })
     }
 
+    /// Takes in a rearrangement just before.
+    fn compose(&mut self, id: NodeId) -> bool {
+        let FloatOp::Route { route, factor } = self.node(id).op.clone() else {
+            return false;
+        };
+        for source in self.node(id).op.inputs() {
+            let FloatOp::Route {
+                route: inner,
+                factor: inner_factor,
+            } = &self.node(source).op
+            else {
+                continue;
+            };
+            let only = route.parts.iter().all(|part| part.source == source);
+            if *inner_factor != 1.0 && !only {
+                continue;
+            }
+            let Some(map) = single_terms(inner, &self.node(source).shape.0) else {
+                continue;
+            };
+            let composed = route.parts.iter().map(|part| match part.source == source {
+                true => composed(part, &map),
+                false => Some(part.clone()),
+            });
+            if let Some(parts) = composed.collect::<Option<Vec<Part>>>() {
+                let factor = if only { factor * inner_factor } else { factor };
+                self.graph.nodes[id].op = FloatOp::Route {
+                    route: Route { parts },
+                    factor,
+                };
+                return true;
+            }
+        }
+        false
+    }
+
     /// A factor alone goes into the weights before it, or into one side of a product.
     fn route(&mut self, id: NodeId) -> bool {
+        if self.compose(id) {
+            return true;
+        }
         let FloatOp::Route { route, factor } = &self.node(id).op else {
             return false;
         };
@@ -543,6 +582,70 @@ impl Folding {
             head: graph.head,
         }
     }
+}
+
+/// Where each output of a route comes from: a source, an entry and a coefficient; `None` when one is a sum.
+fn single_terms(route: &Route, shape: &[usize]) -> Option<Vec<Option<(NodeId, usize, i32)>>> {
+    let mut map = vec![None; shape.iter().product()];
+    let mut single = true;
+    for part in &route.parts {
+        part.for_each_term(shape, |output, entry| {
+            single &= map[output].is_none();
+            map[output] = Some((part.source, entry, part.coefficient));
+        });
+    }
+    single.then_some(map)
+}
+
+/// A box of entries that are copied from elsewhere, as a box of those, when it is one.
+fn composed(part: &Part, map: &[Option<(NodeId, usize, i32)>]) -> Option<Part> {
+    // outputs and terms alike
+    let axes: Vec<(usize, usize)> = part
+        .lengths
+        .iter()
+        .copied()
+        .zip(part.strides.iter().copied())
+        .chain(part.sums.iter().map(|sum| (sum.length, sum.stride)))
+        .collect();
+    let (source, base, coefficient) = map[part.base]?;
+    let mut strides = Vec::with_capacity(axes.len());
+    for (length, stride) in &axes {
+        strides.push(match length {
+            1 => 0,
+            _ => map[part.base + stride]?.1.checked_sub(base)?,
+        });
+    }
+    let (mut places, mut targets) = (vec![part.base], vec![base]);
+    for ((length, stride), target) in axes.iter().zip(&strides) {
+        let spread = |places: &[usize], stride: usize| -> Vec<usize> {
+            let all = places.iter().flat_map(|place| {
+                (0..*length).map(move |index| place + index * stride)
+            });
+            all.collect()
+        };
+        (places, targets) = (spread(&places, *stride), spread(&targets, *target));
+    }
+    let mut pairs = places.iter().zip(&targets);
+    if !pairs.all(|(place, target)| map[*place] == Some((source, *target, coefficient))) {
+        return None;
+    }
+    let (outputs, sums) = strides.split_at(part.lengths.len());
+    Some(Part {
+        source,
+        base,
+        strides: outputs.to_vec(),
+        sums: part
+            .sums
+            .iter()
+            .zip(sums)
+            .map(|(sum, stride)| SumAxis {
+                length: sum.length,
+                stride: *stride,
+            })
+            .collect(),
+        coefficient: part.coefficient.checked_mul(coefficient)?,
+        ..part.clone()
+    })
 }
 
 /// Whether a box's entries are its source's, in order.

@@ -2,7 +2,7 @@
 
 use agon_protocol::limits::MAX_CLASSES;
 
-use super::{Builder, ImportError, View};
+use super::{Builder, ImportError, Step, View};
 use crate::graph::NodeId;
 use crate::model::float_graph::{FloatOp, Function, Head};
 use crate::model::onnx::pointwise;
@@ -14,7 +14,7 @@ pub(super) fn finish(
     classifies: bool,
 ) -> Result<(NodeId, Head), ImportError> {
     let (mut view, mut classifies) = (view.clone(), classifies);
-    while let Some(input) = before_tail(builder, &view, classifies) {
+    while let Some(input) = before_tail(builder, &view, classifies)? {
         view.node = input;
         view.factor = 1.0;
         classifies = true;
@@ -43,12 +43,34 @@ pub(super) fn finish(
 }
 
 /// The scores that an increasing function was applied to.
-fn before_tail(builder: &Builder, view: &View, classifies: bool) -> Option<NodeId> {
+fn before_tail(builder: &mut Builder, view: &View, classifies: bool) -> Step<NodeId> {
     let whole = view.factor > 0.0 && view.node_order(builder.size(view.node)).is_some();
     if !whole {
-        return None;
+        return Ok(None);
     }
-    match builder.drafts[view.node].op.as_ref()? {
+    if let Some(FloatOp::Route { route, factor }) = &builder.drafts[view.node].op {
+        // the same function of each score by itself
+        let (mut parts, factor) = (route.parts.clone(), *factor);
+        let mut terms = 0;
+        for part in &mut parts {
+            match before_function(builder, part.source, classifies) {
+                Some(input) if part.sums.is_empty() && part.coefficient == 1 => part.source = input,
+                _ => return Ok(None),
+            }
+            terms += part.terms();
+        }
+        if factor <= 0.0 || terms != view.size() {
+            return Ok(None);
+        }
+        let shape = builder.shape(view.node).to_vec();
+        return Ok(Some(builder.route(parts, 1.0, &shape)?));
+    }
+    Ok(before_function(builder, view.node, classifies && view.size() > 1)
+        .filter(|input| builder.shape(*input).last() == builder.shape(view.node).last()))
+}
+
+fn before_function(builder: &Builder, node: NodeId, classifies: bool) -> Option<NodeId> {
+    match builder.drafts[node].op.as_ref()? {
         FloatOp::Apply {
             input,
             function: Function::Sigmoid,
@@ -56,8 +78,10 @@ fn before_tail(builder: &Builder, view: &View, classifies: bool) -> Option<NodeI
         FloatOp::Apply {
             input,
             function: Function::Exp,
-        } if classifies && view.size() > 1 => Some(*input),
-        FloatOp::Softmax { input } if builder.shape(*input).last() == Some(&view.size()) => {
+        } if classifies => Some(*input),
+        FloatOp::Softmax { input }
+            if builder.shape(*input).last() == Some(&builder.size(*input)) =>
+        {
             Some(*input)
         }
         _ => None,
