@@ -82,8 +82,8 @@ pub fn check_task(model: &FloatModel, data: &DataFile) -> Result<(), CheckError>
 /// When the file is no model or does not fit the data. Unsupported operators are not an error but part of the report.
 pub fn check(bytes: &[u8], data: &DataFile) -> Result<Report, CheckError> {
     let samples = data.test.rows();
-    let imported = ReferenceModel::new(bytes)
-        .and_then(|reference| Ok((dense(reference.graph())?, reference)));
+    let imported =
+        ReferenceModel::new(bytes).and_then(|reference| Ok((dense(reference.graph())?, reference)));
     let (model, reference) = match imported {
         Ok(imported) => imported,
         Err(ImportError::Unsupported(unsupported)) => {

@@ -14,5 +14,7 @@ mod quantise;
 pub use check::{CheckError, Report, check, check_task};
 pub use float::{FloatLayer, FloatModel};
 pub use integer::{BoundsError, InputError, IntegerLayer, IntegerModel, Trace};
-pub use onnx::{ImportError, MAX_MODEL_BYTES, ReferenceError, ReferenceModel, Unsupported, dense, import};
+pub use onnx::{
+    ImportError, MAX_MODEL_BYTES, ReferenceError, ReferenceModel, Unsupported, dense, import,
+};
 pub use quantise::{DEFAULT_SHIFT, QuantiseError, quantise, quantise_with_shift};

@@ -108,7 +108,10 @@ impl FloatGraph {
         Some(match &node.op {
             FloatOp::Input => features.to_vec(),
             FloatOp::Linear { input, weights, .. } => {
-                let width = weights.values.len().checked_div(*weights.shape.0.first()?)?;
+                let width = weights
+                    .values
+                    .len()
+                    .checked_div(*weights.shape.0.first()?)?;
                 let rows = value(input)?.chunks_exact(width.max(1));
                 rows.flat_map(|row| dot_rows(row, &weights.values))
                     .collect()
@@ -121,17 +124,27 @@ impl FloatGraph {
                 let [_, channels, ..] = *weights.shape.0 else {
                     return None;
                 };
-                convolve(value(input)?, shape_of(input)?, weights, window, shape, |o| {
-                    (o * channels, 0..channels)
-                })?
+                convolve(
+                    value(input)?,
+                    shape_of(input)?,
+                    weights,
+                    window,
+                    shape,
+                    |o| (o * channels, 0..channels),
+                )?
             }
             FloatOp::Depthwise {
                 input,
                 weights,
                 window,
-            } => convolve(value(input)?, shape_of(input)?, weights, window, shape, |o| {
-                (o, o..o + 1)
-            })?,
+            } => convolve(
+                value(input)?,
+                shape_of(input)?,
+                weights,
+                window,
+                shape,
+                |o| (o, o..o + 1),
+            )?,
             FloatOp::Scale {
                 input,
                 weights,
@@ -179,7 +192,8 @@ impl FloatGraph {
                 batches
                     .flat_map(|(left, right)| {
                         let rows = left.chunks_exact(k);
-                        rows.flat_map(|row| dot_rows(row, right)).collect::<Vec<f64>>()
+                        rows.flat_map(|row| dot_rows(row, right))
+                            .collect::<Vec<f64>>()
                     })
                     .collect()
             }
@@ -188,7 +202,10 @@ impl FloatGraph {
                 for input in inputs {
                     let other = value(input)?;
                     (other.len() == largest.len()).then_some(())?;
-                    largest.iter_mut().zip(other).for_each(|(l, o)| *l = l.max(*o));
+                    largest
+                        .iter_mut()
+                        .zip(other)
+                        .for_each(|(l, o)| *l = l.max(*o));
                 }
                 largest
             }
@@ -250,7 +267,9 @@ fn convolve(
         for (kernel, channel) in channels.enumerate() {
             let image = input.get(channel * height * width..)?;
             let kernel = (first + kernel) * kernel_height * kernel_width;
-            let kernel = weights.values.get(kernel..kernel + kernel_height * kernel_width)?;
+            let kernel = weights
+                .values
+                .get(kernel..kernel + kernel_height * kernel_width)?;
             for (y, line) in plane.chunks_exact_mut(columns).enumerate() {
                 for (i, taps) in kernel.chunks_exact(kernel_width).enumerate() {
                     let Some(row) = place(0, y, i, height) else {

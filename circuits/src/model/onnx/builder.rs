@@ -79,10 +79,18 @@ impl Builder {
     /// A draft, perhaps without an operation.
     fn draft(&mut self, op: Option<FloatOp>, shape: Vec<usize>) -> Result<NodeId, ImportError> {
         if self.drafts.len() >= MAX_DRAFTS {
-            return Err(too_large("steps", self.drafts.len() as u64, MAX_DRAFTS as u64));
+            return Err(too_large(
+                "steps",
+                self.drafts.len() as u64,
+                MAX_DRAFTS as u64,
+            ));
         }
         if shape.len() > MAX_AXES {
-            return Err(too_large("axes in one tensor", shape.len() as u64, MAX_AXES as u64));
+            return Err(too_large(
+                "axes in one tensor",
+                shape.len() as u64,
+                MAX_AXES as u64,
+            ));
         }
         let entries = shape
             .iter()
@@ -123,7 +131,11 @@ impl Builder {
         shape: &[usize],
     ) -> Result<NodeId, ImportError> {
         if parts.len() > MAX_PARTS {
-            return Err(too_large("boxes in one rearrangement", parts.len() as u64, MAX_PARTS as u64));
+            return Err(too_large(
+                "boxes in one rearrangement",
+                parts.len() as u64,
+                MAX_PARTS as u64,
+            ));
         }
         let route = Route { parts };
         let key = (route.clone(), factor.to_bits(), shape.to_vec());
@@ -199,16 +211,23 @@ impl Builder {
         }
     }
 
+    /// A node as it is.
+    fn copy(&self, node: NodeId) -> (Part, Vec<usize>) {
+        let shape = self.shape(node).to_vec();
+        let part = View::whole(node, &shape).part(vec![0; shape.len()], 1);
+        (part, shape)
+    }
+
     /// The same tensor with the factor 1.
     pub(super) fn plain(&mut self, view: &View) -> Result<View, ImportError> {
         if view.factor == 1.0 {
             return Ok(view.clone());
         }
-        let shape = self.shape(view.node).to_vec();
-        let part = View::whole(view.node, &shape).part(vec![0; shape.len()], 1);
+        let (part, shape) = self.copy(view.node);
         let node = self.route(vec![part], view.factor, &shape)?;
         if self.drafts[node].samples.is_empty() {
-            let samples = self.samples(view);
+            let samples = self.samples(view).into_iter();
+            let samples = samples.filter(|(root, _)| *root != node).collect();
             self.remember(node, samples);
         }
         Ok(View {
@@ -222,13 +241,18 @@ impl Builder {
     pub(super) fn samples(&self, view: &View) -> Vec<(NodeId, Samples)> {
         let itself = (view.node, pointwise::identity());
         let known = self.drafts[view.node].samples.iter().cloned();
-        std::iter::once(itself)
-            .chain(known)
-            .map(|(root, samples)| match view.factor == 1.0 {
-                true => (root, samples),
-                false => (root, pointwise::map(&samples, |x| x * view.factor)),
-            })
-            .collect()
+        let known = std::iter::once(itself).chain(known);
+        if view.factor == 1.0 {
+            return known.collect();
+        }
+        // the multiple may be a node of its own already
+        let (part, shape) = self.copy(view.node);
+        let key = (Route { parts: vec![part] }, view.factor.to_bits(), shape);
+        let multiple = self.routes.get(&key);
+        let multiple = multiple.map(|node| (*node, pointwise::identity()));
+        let known =
+            known.map(|(root, samples)| (root, pointwise::map(&samples, |x| x * view.factor)));
+        multiple.into_iter().chain(known).collect()
     }
 
     pub(super) fn remember(&mut self, node: NodeId, mut samples: Vec<(NodeId, Samples)>) {
@@ -253,11 +277,7 @@ impl Builder {
     }
 
     /// One function in place of a whole expression with these values, if there is one. The farthest root saves most.
-    pub(super) fn recognised(
-        &mut self,
-        view: &View,
-        samples: &[(NodeId, Samples)],
-    ) -> Step {
+    pub(super) fn recognised(&mut self, view: &View, samples: &[(NodeId, Samples)]) -> Step {
         for (root, values) in samples.iter().rev() {
             if let Some(function) = pointwise::recognise(values) {
                 let node = self.push_apply(*root, function, samples.to_vec())?;
@@ -304,17 +324,21 @@ impl Builder {
         let (view, factor) = match degree {
             Some(degree) => {
                 let factor = view.factor.powf(degree);
-                (View { factor: 1.0, ..view }, factor)
+                (
+                    View {
+                        factor: 1.0,
+                        ..view
+                    },
+                    factor,
+                )
             }
             None => (self.plain(&view)?, 1.0),
         };
-        let samples = match factor == 1.0 {
-            true => samples,
-            false => samples
-                .iter()
-                .map(|(root, samples)| (*root, pointwise::map(samples, |x| x / factor)))
-                .collect(),
-        };
+        let samples = self
+            .samples(&view)
+            .into_iter()
+            .map(|(root, samples)| (root, pointwise::map(&samples, |x| function.eval(x))))
+            .collect();
         let node = self.push_apply(view.node, function, samples)?;
         Ok(View {
             node,
@@ -357,7 +381,9 @@ impl Builder {
         picks: &[Vec<Option<usize>>],
     ) -> Result<View, ImportError> {
         let lengths: Vec<usize> = picks.iter().map(Vec::len).collect();
-        let kept: Vec<usize> = (0..lengths.len()).filter(|axis| lengths[*axis] > 1).collect();
+        let kept: Vec<usize> = (0..lengths.len())
+            .filter(|axis| lengths[*axis] > 1)
+            .collect();
         // axes of one entry only move the base
         let mut base = view.base;
         for axis in (0..lengths.len()).filter(|axis| lengths[*axis] == 1) {
@@ -408,7 +434,13 @@ impl Builder {
             (part.start, part.lengths, part.strides) = (vec![0], vec![1], vec![0]);
         }
         let parts = match shape.len() > MAX_AXES {
-            true => return Err(too_large("axes in one tensor", shape.len() as u64, MAX_AXES as u64)),
+            true => {
+                return Err(too_large(
+                    "axes in one tensor",
+                    shape.len() as u64,
+                    MAX_AXES as u64,
+                ));
+            }
             false => parts,
         };
         let node = self.route(parts, 1.0, &shape)?;
@@ -433,13 +465,20 @@ impl Builder {
             .collect();
         let target: Vec<usize> = kept.iter().map(|index| shape[*index]).collect();
         if target.len() > MAX_AXES {
-            return Err(too_large("axes in one tensor", target.len() as u64, MAX_AXES as u64));
+            return Err(too_large(
+                "axes in one tensor",
+                target.len() as u64,
+                MAX_AXES as u64,
+            ));
         }
         for (view, length) in views {
             if let Some(view) = view {
                 let (view, coefficient) = match factor {
                     Some(factor) => (view.clone(), ratio(view.factor, factor)),
-                    None => (self.settled(view).and_then(|view| self.plain(&view))?, Some(1)),
+                    None => (
+                        self.settled(view).and_then(|view| self.plain(&view))?,
+                        Some(1),
+                    ),
                 };
                 let mut first = vec![0; target.len()];
                 if let Some(place) = kept.iter().position(|index| *index == axis) {
@@ -458,7 +497,12 @@ impl Builder {
     }
 
     /// `left + sign·right`, of one node's shape each.
-    pub(super) fn sum(&mut self, left: &View, right: &View, sign: f64) -> Result<(NodeId, f64), ImportError> {
+    pub(super) fn sum(
+        &mut self,
+        left: &View,
+        right: &View,
+        sign: f64,
+    ) -> Result<(NodeId, f64), ImportError> {
         let right = right.clone().scaled(sign);
         let shape = left.shape();
         let factor = common_factor([left, &right].into_iter());
@@ -504,13 +548,13 @@ impl Builder {
         let mut needed = vec![false; self.drafts.len()];
         needed[output] = true;
         needed[0] = true;
-        for node in (0..=output).rev().filter(|node| needed[*node]).collect::<Vec<_>>() {
-            needed[node] = true;
-        }
         for node in (0..=output).rev() {
             if needed[node] {
                 let inputs = self.drafts[node].op.as_ref().map(FloatOp::inputs);
-                inputs.into_iter().flatten().for_each(|input| needed[input] = true);
+                inputs
+                    .into_iter()
+                    .flatten()
+                    .for_each(|input| needed[input] = true);
             }
         }
         let missing: Vec<usize> = (0..=output)
@@ -550,7 +594,10 @@ fn runs(picks: &[Option<usize>]) -> Vec<Run> {
         let Some(source) = *pick else {
             continue;
         };
-        if let Some(run) = runs.last_mut().filter(|run| run.start + run.length == place) {
+        if let Some(run) = runs
+            .last_mut()
+            .filter(|run| run.start + run.length == place)
+        {
             let last = run.first + (run.length - 1) * run.step;
             let step = source.checked_sub(last);
             if step.is_some_and(|step| run.length == 1 || step == run.step) {

@@ -63,7 +63,9 @@ pub fn dense(graph: &FloatGraph) -> Result<FloatModel, ImportError> {
                     .iter()
                     .map(|at| bias.values[*at])
                     .collect();
-                forms[*input].clone().scaled(&vec![1.0; shifts.len()], &shifts)
+                forms[*input]
+                    .clone()
+                    .scaled(&vec![1.0; shifts.len()], &shifts)
             }
             FloatOp::Route { route, factor } => {
                 let outputs = node.shape.size();
@@ -103,10 +105,18 @@ pub fn dense(graph: &FloatGraph) -> Result<FloatModel, ImportError> {
             } if forms[*input].source == layers.len() => {
                 let form = &forms[*input];
                 if form.len() > MAX_LAYER_WIDTH {
-                    return Err(too_large("neurons in one layer", form.len(), MAX_LAYER_WIDTH));
+                    return Err(too_large(
+                        "neurons in one layer",
+                        form.len(),
+                        MAX_LAYER_WIDTH,
+                    ));
                 }
                 if layers.len() >= MAX_HIDDEN_LAYERS {
-                    return Err(too_large("hidden layers", layers.len() + 1, MAX_HIDDEN_LAYERS));
+                    return Err(too_large(
+                        "hidden layers",
+                        layers.len() + 1,
+                        MAX_HIDDEN_LAYERS,
+                    ));
                 }
                 layers.push(form.layer()?);
                 Form::identity(layers.len(), form.len())

@@ -86,8 +86,8 @@ impl Folding {
 
     /// The input is a tensor of whatever shape the model begins with.
     fn shape_input(&mut self) -> bool {
-        let mut users = (1..self.graph.nodes.len())
-            .filter(|id| self.node(*id).op.inputs().contains(&0));
+        let mut users =
+            (1..self.graph.nodes.len()).filter(|id| self.node(*id).op.inputs().contains(&0));
         let (Some(id), None) = (users.next(), users.next()) else {
             return false;
         };
@@ -373,7 +373,11 @@ impl Folding {
                     .collect();
                 let at = |channel: usize| bias.values[channel % bias.values.len()];
                 let shift: Vec<f64> = match depthwise {
-                    true => kernels.iter().enumerate().map(|(c, sum)| sum * at(c)).collect(),
+                    true => kernels
+                        .iter()
+                        .enumerate()
+                        .map(|(c, sum)| sum * at(c))
+                        .collect(),
                     false => kernels
                         .chunks_exact(shape[0])
                         .map(|row| row.iter().enumerate().map(|(c, sum)| sum * at(c)).sum())
@@ -408,7 +412,10 @@ impl Folding {
                     return false;
                 }
                 let scale = factor * f64::from(part.coefficient);
-                weights.values.iter_mut().for_each(|weight| *weight *= scale);
+                weights
+                    .values
+                    .iter_mut()
+                    .for_each(|weight| *weight *= scale);
                 let mut window = window;
                 window.padding[0] += part.start[1];
                 window.padding[1] += part.start[2];
@@ -432,7 +439,8 @@ impl Folding {
         let taps = &weights.shape.0[weights.shape.0.len() - 2..];
         (0..2).all(|axis| {
             let outputs = self.node(id).shape.0[axis + 1];
-            let last = (outputs - 1) * window.stride[axis] + (taps[axis] - 1) * window.dilation[axis];
+            let last =
+                (outputs - 1) * window.stride[axis] + (taps[axis] - 1) * window.dilation[axis];
             window.padding[axis] == 0 && last < input[axis + 1]
         })
     }
@@ -518,11 +526,9 @@ impl Folding {
                 }
                 done
             }
-            FloatOp::MatMul { left, right } => {
-                [left, right].into_iter().any(|side| {
-                    left != right && self.alone(side) && self.multiply(side, scale)
-                })
-            }
+            FloatOp::MatMul { left, right } => [left, right]
+                .into_iter()
+                .any(|side| left != right && self.alone(side) && self.multiply(side, scale)),
             FloatOp::Route { .. } => {
                 if let FloatOp::Route { factor, .. } = &mut self.graph.nodes[id].op {
                     *factor *= scale;
@@ -548,9 +554,7 @@ impl Folding {
 
     /// Without the nodes that nothing needs any more.
     fn finish(self) -> FloatGraph {
-        let Self {
-            graph, instead, ..
-        } = self;
+        let Self { graph, instead, .. } = self;
         let stands_for = |mut id: NodeId| {
             while let Some(other) = instead.get(&id) {
                 id = *other;
@@ -618,9 +622,9 @@ fn composed(part: &Part, map: &[Option<(NodeId, usize, i32)>]) -> Option<Part> {
     let (mut places, mut targets) = (vec![part.base], vec![base]);
     for ((length, stride), target) in axes.iter().zip(&strides) {
         let spread = |places: &[usize], stride: usize| -> Vec<usize> {
-            let all = places.iter().flat_map(|place| {
-                (0..*length).map(move |index| place + index * stride)
-            });
+            let all = places
+                .iter()
+                .flat_map(|place| (0..*length).map(move |index| place + index * stride));
             all.collect()
         };
         (places, targets) = (spread(&places, *stride), spread(&targets, *target));
@@ -666,7 +670,11 @@ fn scaled_along(tensor: &FloatTensor, axis: usize, gains: &[f64]) -> FloatTensor
     shape[axis] = gains.len();
     let size: usize = shape.iter().product();
     let value = |index: usize| {
-        let (above, at, inner) = (index / below / gains.len(), index / below % gains.len(), index % below);
+        let (above, at, inner) = (
+            index / below / gains.len(),
+            index / below % gains.len(),
+            index % below,
+        );
         tensor.values[(above * own + at % own) * below + inner] * gains[at]
     };
     let values: Vec<f64> = (0..size).map(value).collect();

@@ -12,7 +12,7 @@ use tract_onnx::pb::{
 };
 use tract_onnx::prelude::Framework;
 
-use super::{ImportError, MAX_MODEL_BYTES};
+use super::{ImportError, MAX_MODEL_BYTES, MAX_PARAMETERS};
 
 /// Most nodes of a graph; a dense classifier has a few dozen.
 const MAX_NODES: usize = 10_000;
@@ -115,6 +115,7 @@ pub(super) fn prepare(bytes: &[u8]) -> Result<Prepared, ImportError> {
         .filter_map(|a| a.t.as_ref())
         .try_for_each(check_tensor)?;
     graph.initializer.iter().try_for_each(check_tensor)?;
+    check_fills(graph)?;
     fix_input(graph)?;
     graph.output = vec![ValueInfoProto {
         name: scores,
@@ -133,10 +134,7 @@ pub(super) fn prepare(bytes: &[u8]) -> Result<Prepared, ImportError> {
             version: 17,
         });
     }
-    Ok(Prepared {
-        proto,
-        classifies,
-    })
+    Ok(Prepared { proto, classifies })
 }
 
 /// Every tensor is made once and before it is used, as the standard demands; tract relies on it.
@@ -223,6 +221,31 @@ fn check_tensor(tensor: &TensorProto) -> Result<(), ImportError> {
             "holds another number of elements than its shape says",
         )),
     }
+}
+
+/// Tensors made from a shape alone are within the limit, too: a few bytes could name any.
+fn check_fills(graph: &GraphProto) -> Result<(), ImportError> {
+    for node in &graph.node {
+        let shape = match node.op_type.as_str() {
+            "ConstantOfShape" => node.input.first(),
+            "Expand" | "Tile" | "Reshape" => node.input.get(1),
+            _ => None,
+        };
+        let Some(shape) = shape.and_then(|shape| constant(graph, shape)) else {
+            continue;
+        };
+        let found = integers(shape).iter().fold(1u64, |product, size| {
+            product.saturating_mul(size.unsigned_abs().max(1))
+        });
+        if found > MAX_PARAMETERS {
+            return Err(ImportError::TooLarge {
+                what: "entries in one tensor",
+                found,
+                limit: MAX_PARAMETERS,
+            });
+        }
+    }
+    Ok(())
 }
 
 fn element_type(output: &ValueInfoProto) -> Option<DataType> {

@@ -84,7 +84,11 @@ const MACHINE_LEARNING: [&str; 4] = [
 /// Refuses the graph with the list of all operators that have no rule, as far as they depend on the input.
 pub(super) fn check(prepared: &Prepared) -> Result<(), ImportError> {
     let graph = prepared.graph();
-    let mut live: HashSet<&str> = graph.input.iter().map(|input| input.name.as_str()).collect();
+    let mut live: HashSet<&str> = graph
+        .input
+        .iter()
+        .map(|input| input.name.as_str())
+        .collect();
     let mut refused = Vec::new();
     for node in &graph.node {
         if !node.input.iter().any(|input| live.contains(input.as_str())) {
@@ -145,7 +149,7 @@ pub(super) fn unsupported(operator: String, node: String) -> Unsupported {
             "recurrent layers cannot be proven yet; use convolutions along time, or attention"
         }
         "ConvTranspose" | "Resize" | "Upsample" | "GridSample" | "DeformConv" => {
-            "this cannot be proven yet; use Conv, or upsampling by whole factors"
+            "this cannot be proven yet; use Conv, Concat and pooling"
         }
         "Conv" => {
             "only one- and two-dimensional convolutions with constant kernels can be proven; reshape the data, or use \
@@ -154,9 +158,9 @@ pub(super) fn unsupported(operator: String, node: String) -> Unsupported {
         "MaxPool" | "AveragePool" | "SumPool" => {
             "this window cannot be proven; use pooling in one or two dimensions without ceil_mode, or a smaller window"
         }
-        "Floor" | "Ceil" | "Round" | "Sign" | "Mod" | "Greater" | "Less" | "Equal" | "GreaterOrEqual"
-        | "LessOrEqual" | "Where" | "Not" | "And" | "Or" | "ThresholdedRelu" | "Shrink"
-        | "Hardmax" => {
+        "Floor" | "Ceil" | "Round" | "Sign" | "Mod" | "Greater" | "Less" | "Equal"
+        | "GreaterOrEqual" | "LessOrEqual" | "Where" | "Not" | "And" | "Or" | "ThresholdedRelu"
+        | "Shrink" | "Hardmax" => {
             "comparisons and jumps cannot be proven outside the usual activations; use a continuous activation"
         }
         "LRN" | "LpNormalization" | "SkipLayerNormalization" | "MeanVarianceNormalization" => {

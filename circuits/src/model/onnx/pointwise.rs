@@ -70,13 +70,13 @@ pub(super) fn recognise(samples: &Samples) -> Option<Function> {
         Some(Function::Abs),
         Some(Function::Square),
         Some(Function::Erf),
-        (slope != 1.0).then_some(Function::LeakyRelu { slope: -slope }),
+        (slope != 1.0).then_some(Function::LeakyRelu { slope }),
         (alpha > 0.0).then_some(Function::Elu { alpha }),
         (alpha > 0.0 && gamma > 0.0).then(|| Function::Selu {
             alpha: alpha / gamma,
             gamma,
         }),
-        (beta > 0.0 && beta < 1.0).then(|| Function::HardSigmoid {
+        (beta > 0.0 && beta < 1.0 && samples[SMALL] > beta).then(|| Function::HardSigmoid {
             alpha: (samples[SMALL] - beta) * 64.0,
             beta,
         }),
@@ -141,23 +141,45 @@ mod tests {
     fn recognises_activations_in_any_spelling() {
         let erf = |x: f64| Function::Erf.eval(x);
         let root = f64::from(std::f32::consts::SQRT_2);
-        assert_eq!(of(|x| x * 0.5 * (1.0 + erf(x / root))), Some(Function::Gelu));
+        assert_eq!(
+            of(|x| x * 0.5 * (1.0 + erf(x / root))),
+            Some(Function::Gelu)
+        );
         assert_eq!(of(|x| x / (1.0 + (-x).exp())), Some(Function::Silu));
         assert_eq!(of(|x| (1.0 + x.exp()).ln()), Some(Function::Softplus));
-        assert_eq!(of(|x| 0.5 + 0.5 * (0.5 * x).tanh()), Some(Function::Sigmoid));
-        assert_eq!(of(|x| x * (x + 3.0).clamp(0.0, 6.0) / 6.0), Some(Function::HardSwish));
-        assert_eq!(of(|x| x.max(f64::from(0.1f32) * x)), Some(Function::LeakyRelu { slope: 0.1 }));
+        assert_eq!(
+            of(|x| 0.5 + 0.5 * (0.5 * x).tanh()),
+            Some(Function::Sigmoid)
+        );
+        assert_eq!(
+            of(|x| x * (x + 3.0).clamp(0.0, 6.0) / 6.0),
+            Some(Function::HardSwish)
+        );
+        assert_eq!(
+            of(|x| x.max(f64::from(0.1f32) * x)),
+            Some(Function::LeakyRelu { slope: 0.1 })
+        );
         assert_eq!(
             of(|x| if x > 0.0 { x } else { 1.5 * (x.exp() - 1.0) }),
             Some(Function::Elu { alpha: 1.5 })
         );
         assert_eq!(
             of(|x| (x / 5.0 + 0.5).clamp(0.0, 1.0)),
-            Some(Function::HardSigmoid { alpha: 0.2, beta: 0.5 })
+            Some(Function::HardSigmoid {
+                alpha: 0.2,
+                beta: 0.5
+            })
         );
         assert_eq!(
-            of(|x| Function::Selu { alpha: 1.673_263_2, gamma: 1.050_701 }.eval(x)),
-            Some(Function::Selu { alpha: 1.673_263_2, gamma: 1.050_701 })
+            of(|x| Function::Selu {
+                alpha: 1.673_263_2,
+                gamma: 1.050_701
+            }
+            .eval(x)),
+            Some(Function::Selu {
+                alpha: 1.673_263_2,
+                gamma: 1.050_701
+            })
         );
         assert_eq!(of(|x| 2.0 * x), None);
         assert_eq!(of(|x| x), None);

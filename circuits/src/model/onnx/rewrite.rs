@@ -231,7 +231,13 @@ impl Rewritten {
         let weights = self.constant(&[width, rows], transposed.collect());
         let biases = self.constant(&[1, rows], intercepts);
         let products = self.temporary(node);
-        self.push("MatMul", node, &[input, weights], from_ref(&products), vec![]);
+        self.push(
+            "MatMul",
+            node,
+            &[input, weights],
+            from_ref(&products),
+            vec![],
+        );
         self.push("Add", node, &[products, biases], &node.output[..1], vec![]);
         Ok(())
     }
@@ -239,10 +245,22 @@ impl Rewritten {
     /// `alpha · elu(x / alpha)`.
     fn celu(&mut self, node: &NodeProto) -> Result<(), ImportError> {
         let alpha = attribute(node, "alpha").map_or(1.0, |alpha| alpha.f);
-        let input = node.input.first().ok_or_else(|| wrong(node, "has no input"))?;
+        let input = node
+            .input
+            .first()
+            .ok_or_else(|| wrong(node, "has no input"))?;
         let alpha = self.constant(&[1], vec![alpha]);
-        let (inner, outer) = (self.temporary(node), format!("{}/elu", self.temporary(node)));
-        self.push("Div", node, &[input.clone(), alpha.clone()], from_ref(&inner), vec![]);
+        let (inner, outer) = (
+            self.temporary(node),
+            format!("{}/elu", self.temporary(node)),
+        );
+        self.push(
+            "Div",
+            node,
+            &[input.clone(), alpha.clone()],
+            from_ref(&inner),
+            vec![],
+        );
         self.push("Elu", node, &[inner], from_ref(&outer), vec![]);
         self.push("Mul", node, &[outer, alpha], &node.output[..1], vec![]);
         Ok(())
@@ -264,10 +282,16 @@ impl Rewritten {
             .map(|tensor| tensor.dims.iter().map(|size| *size as usize).collect())
             .unwrap_or_default();
         let rest = self.constant(&dims, slopes.iter().map(|slope| 1.0 - slope).collect());
-        let [scaled, positive, gained] =
-            ["scaled", "positive", "gained"].map(|name| format!("{}/{name}", self.temporary(&node)));
+        let [scaled, positive, gained] = ["scaled", "positive", "gained"]
+            .map(|name| format!("{}/{name}", self.temporary(&node)));
         let slope = node.input[1].clone();
-        self.push("Mul", &node, &[input.clone(), slope], from_ref(&scaled), vec![]);
+        self.push(
+            "Mul",
+            &node,
+            &[input.clone(), slope],
+            from_ref(&scaled),
+            vec![],
+        );
         self.push("Relu", &node, &[input], from_ref(&positive), vec![]);
         self.push("Mul", &node, &[positive, rest], from_ref(&gained), vec![]);
         self.push("Add", &node, &[scaled, gained], &node.output[..1], vec![]);

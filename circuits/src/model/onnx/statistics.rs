@@ -207,7 +207,11 @@ impl Builder {
         }
         let deviation = other.factor * scale;
         let mut factor = whole.factor * centre;
-        factor = if divides { factor / deviation } else { factor * deviation };
+        factor = if divides {
+            factor / deviation
+        } else {
+            factor * deviation
+        };
         if (factor - 1.0).abs() < 1e-6 {
             factor = 1.0;
         }

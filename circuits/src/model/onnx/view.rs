@@ -56,7 +56,9 @@ impl View {
         Self {
             node,
             base: 0,
-            axes: axes.map(|(length, stride)| Axis::new(*length, stride)).collect(),
+            axes: axes
+                .map(|(length, stride)| Axis::new(*length, stride))
+                .collect(),
             factor: 1.0,
         }
     }
@@ -113,7 +115,12 @@ impl View {
         if shape.iter().product::<usize>() != self.size() {
             return None;
         }
-        let own: Vec<Axis> = self.axes.iter().copied().filter(|axis| axis.length > 1).collect();
+        let own: Vec<Axis> = self
+            .axes
+            .iter()
+            .copied()
+            .filter(|axis| axis.length > 1)
+            .collect();
         let mut axes = vec![Axis::new(1, 0); shape.len()];
         let (mut from, mut to) = (0, 0);
         while from < own.len() {
@@ -168,13 +175,19 @@ impl View {
 
     /// Whether it is all of a node of `size` entries, in the node's order.
     pub(super) fn is_whole(&self, size: usize) -> bool {
-        self.reshaped(&[self.size()])
-            .is_some_and(|flat| flat.base == 0 && self.size() == size && (size == 1 || flat.axes[0].stride == 1))
+        self.reshaped(&[self.size()]).is_some_and(|flat| {
+            flat.base == 0 && self.size() == size && (size == 1 || flat.axes[0].stride == 1)
+        })
     }
 
     /// Whether every entry of the node appears at least once, and no axis skips any.
     pub(super) fn covers(&self, size: usize) -> bool {
-        let moving: Vec<Axis> = self.axes.iter().copied().filter(|axis| axis.stride > 0).collect();
+        let moving: Vec<Axis> = self
+            .axes
+            .iter()
+            .copied()
+            .filter(|axis| axis.stride > 0)
+            .collect();
         self.with_axes(moving).node_order(size).is_some()
     }
 
@@ -249,7 +262,10 @@ mod tests {
     #[test]
     fn reshapes_what_strides_can_say_and_nothing_else() {
         let view = View::whole(0, &[2, 3, 4]);
-        assert_eq!(entries(&view.reshaped(&[6, 1, 4]).unwrap()), (0..24).collect::<Vec<_>>());
+        assert_eq!(
+            entries(&view.reshaped(&[6, 1, 4]).unwrap()),
+            (0..24).collect::<Vec<_>>()
+        );
         let turned = view.permuted(&[1, 0, 2]);
         assert_eq!(turned.reshaped(&[6, 4]), None);
         let split = turned.reshaped(&[3, 2, 2, 2]).unwrap();

@@ -51,6 +51,8 @@ pub(super) fn places(shape: &[usize], output: &[usize]) -> Option<Vec<usize>> {
 /// Minus infinity, and what exporters write for it, as a number that softmax treats alike.
 pub(super) fn without_infinities(values: &mut [f64]) {
     if values.iter().any(|value| *value < NEVER) {
-        values.iter_mut().for_each(|value| *value = value.max(MASKED));
+        values
+            .iter_mut()
+            .for_each(|value| *value = value.max(MASKED));
     }
 }

@@ -27,13 +27,25 @@ pub(super) fn einsum(builder: &mut Builder, op: &EinSum, context: &Context) -> S
             let Some(indices) = indices(op, context, 0, 1) else {
                 return Ok(None);
             };
-            linear(builder, view, (&context.shapes[1], &numbers(constant)?), &indices, context.output)
+            linear(
+                builder,
+                view,
+                (&context.shapes[1], &numbers(constant)?),
+                &indices,
+                context.output,
+            )
         }
         [Value::Constant(constant), Value::Tensor(view)] => {
             let Some(indices) = indices(op, context, 1, 0) else {
                 return Ok(None);
             };
-            linear(builder, view, (&context.shapes[0], &numbers(constant)?), &indices, context.output)
+            linear(
+                builder,
+                view,
+                (&context.shapes[0], &numbers(constant)?),
+                &indices,
+                context.output,
+            )
         }
         [Value::Tensor(left), Value::Tensor(right)] => {
             let Some(indices) = indices(op, context, 0, 1) else {
@@ -105,8 +117,9 @@ fn linear(
     let rows: Vec<Index> = indices.iter().filter(is_row).copied().collect();
     let is_new = |index: &&Index| index.result.is_some() && there(index).is_some();
     let new: Vec<Index> = indices.iter().filter(is_new).copied().collect();
-    let is_column =
-        |index: &&Index| here(index).is_some() && (index.result.is_none() || there(index).is_some());
+    let is_column = |index: &&Index| {
+        here(index).is_some() && (index.result.is_none() || there(index).is_some())
+    };
     let columns: Vec<Index> = indices.iter().filter(is_column).copied().collect();
     let axis = |index: &Index| index.left.map_or(Axis::new(1, 0), |at| view.axes[at]);
 
@@ -117,7 +130,12 @@ fn linear(
         return Err(too_large("weights", found, MAX_PARAMETERS));
     }
 
-    let in_place = contracted_axes(builder, view, &columns.iter().map(axis).collect::<Vec<_>>(), width);
+    let in_place = contracted_axes(
+        builder,
+        view,
+        &columns.iter().map(axis).collect::<Vec<_>>(),
+        width,
+    );
     // the input node, the axes it is summed over, where each column is, and each row
     let (input, contract, column_strides, row_strides) = match in_place {
         Some(contract) => {
@@ -181,7 +199,9 @@ fn linear(
         .collect();
     let count = loops
         .iter()
-        .try_fold(1u64, |product, (length, _)| product.checked_mul(*length as u64))
+        .try_fold(1u64, |product, (length, _)| {
+            product.checked_mul(*length as u64)
+        })
         .filter(|count| *count <= MAX_PARAMETERS)
         .ok_or_else(|| too_large("products in one layer", u64::MAX, MAX_PARAMETERS))?;
     let mut counters = vec![0; loops.len()];
@@ -215,7 +235,11 @@ fn linear(
     };
     let node = builder.push(op, result)?;
     let mut axes = vec![Axis::new(1, 0); output.len()];
-    for (index, stride) in rows.iter().zip(row_strides).chain(new.iter().zip(new_strides)) {
+    for (index, stride) in rows
+        .iter()
+        .zip(row_strides)
+        .chain(new.iter().zip(new_strides))
+    {
         if let Some(at) = index.result {
             let length = if rows.iter().any(|row| same(row, index)) {
                 axis(index).length
@@ -238,7 +262,12 @@ fn same(left: &Index, right: &Index) -> bool {
 }
 
 /// How many of the last axes of the node hold exactly the entries summed over, if any do.
-fn contracted_axes(builder: &Builder, view: &View, columns: &[Axis], width: usize) -> Option<usize> {
+fn contracted_axes(
+    builder: &Builder,
+    view: &View,
+    columns: &[Axis],
+    width: usize,
+) -> Option<usize> {
     view.node_order(builder.size(view.node))?;
     let inner = columns
         .iter()
@@ -265,7 +294,11 @@ fn product(
 ) -> Step {
     let of = |wanted: [bool; 3]| -> Vec<Index> {
         let has = |index: &&Index| {
-            [index.left.is_some(), index.right.is_some(), index.result.is_some()] == wanted
+            [
+                index.left.is_some(),
+                index.right.is_some(),
+                index.result.is_some(),
+            ] == wanted
         };
         indices.iter().filter(has).copied().collect()
     };
@@ -289,7 +322,10 @@ fn product(
         });
         view.with_axes(axes.collect())
     };
-    let mut leading: Vec<usize> = lengths(&batch).into_iter().filter(|length| *length > 1).collect();
+    let mut leading: Vec<usize> = lengths(&batch)
+        .into_iter()
+        .filter(|length| *length > 1)
+        .collect();
     while leading.len() > MAX_AXES - 2 {
         let first = leading.remove(0);
         leading[0] *= first;
@@ -324,4 +360,3 @@ fn product(
         ..whole
     }))
 }
-

@@ -119,11 +119,7 @@ pub(super) fn unary(builder: &mut Builder, op: &ElementWiseOp, context: &Context
     Ok(Some(builder.apply(view, function)?))
 }
 
-fn mapped(
-    builder: &Builder,
-    view: &View,
-    function: impl Fn(f64) -> f64,
-) -> Vec<(NodeId, Samples)> {
+fn mapped(builder: &Builder, view: &View, function: impl Fn(f64) -> f64) -> Vec<(NodeId, Samples)> {
     let samples = builder.samples(view).into_iter();
     samples
         .map(|(root, samples)| (root, pointwise::map(&samples, &function)))
@@ -241,6 +237,7 @@ fn with_scalar(
         (Kind::Pow, true) => return Ok(None),
         _ => {
             let view = builder.settled(view)?;
+            let view = builder.plain(&view)?;
             let samples = mapped(builder, &view, |x| match constant_first {
                 true => kind.eval(scalar, x),
                 false => kind.eval(x, scalar),
@@ -338,13 +335,7 @@ fn multiplied(builder: &mut Builder, view: &View, at: &[usize], values: &[f64]) 
 }
 
 /// Two tensors, each repeated where it is shorter.
-fn tensors(
-    builder: &mut Builder,
-    kind: Kind,
-    left: &View,
-    right: &View,
-    output: &[usize],
-) -> Step {
+fn tensors(builder: &mut Builder, kind: Kind, left: &View, right: &View, output: &[usize]) -> Step {
     let (Some(left), Some(right)) = (left.broadcast(output), right.broadcast(output)) else {
         return Ok(None);
     };
@@ -589,7 +580,10 @@ fn masked(
         let kept: Vec<f64> = mask.iter().map(|flag| 1.0 - flag).collect();
         return multiplied(builder, &view, at, &kept);
     }
-    let mut shifts: Vec<f64> = mask.iter().map(|flag| if *flag == 0.0 { 0.0 } else { fill }).collect();
+    let mut shifts: Vec<f64> = mask
+        .iter()
+        .map(|flag| if *flag == 0.0 { 0.0 } else { fill })
+        .collect();
     without_infinities(&mut shifts);
     // what is added instead of put in place must drown the entry anyway
     match shifts.iter().all(|shift| *shift == 0.0 || *shift <= -1e4) {

@@ -65,8 +65,10 @@ fn before_tail(builder: &mut Builder, view: &View, classifies: bool) -> Step<Nod
         let shape = builder.shape(view.node).to_vec();
         return Ok(Some(builder.route(parts, 1.0, &shape)?));
     }
-    Ok(before_function(builder, view.node, classifies && view.size() > 1)
-        .filter(|input| builder.shape(*input).last() == builder.shape(view.node).last()))
+    Ok(
+        before_function(builder, view.node, classifies && view.size() > 1)
+            .filter(|input| builder.shape(*input).last() == builder.shape(view.node).last()),
+    )
 }
 
 fn before_function(builder: &Builder, node: NodeId, classifies: bool) -> Option<NodeId> {
@@ -119,7 +121,9 @@ fn complement(builder: &Builder, view: &View) -> Option<NodeId> {
             true => builder
                 .samples(&source)
                 .into_iter()
-                .map(|(root, values)| (root, pointwise::map(&values, |x| (x + shift) * view.factor)))
+                .map(|(root, values)| {
+                    (root, pointwise::map(&values, |x| (x + shift) * view.factor))
+                })
                 .collect(),
             false => Vec::new(),
         }

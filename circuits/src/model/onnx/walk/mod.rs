@@ -14,6 +14,7 @@ mod window;
 use std::collections::HashMap;
 
 use tract_onnx::prelude::*;
+use tract_onnx::tract_core::ops::Downsample;
 use tract_onnx::tract_core::ops::array::{
     DynSlice, Gather, GatherNd, MultiBroadcastTo, Pad, Slice, StridedSlice, Tile, TypedConcat,
 };
@@ -25,16 +26,14 @@ use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::identity::Identity;
 use tract_onnx::tract_core::ops::logic::Iff;
-use tract_onnx::tract_core::ops::nn::resize::NearestUpsample;
 use tract_onnx::tract_core::ops::nn::{Reduce, RmsNorm, Softmax};
 use tract_onnx::tract_core::ops::source::TypedSource;
-use tract_onnx::tract_core::ops::Downsample;
 
 use super::builder::{Builder, Step, too_large};
 use super::graph::{Prepared, node_name};
 use super::operators::unsupported;
 use super::view::View;
-use super::{ImportError, MAX_PARAMETERS, Unsupported};
+use super::{ImportError, MAX_ENTRIES, MAX_PARAMETERS, Unsupported};
 use crate::model::float_graph::{FloatGraph, FloatOp};
 
 /// What is known of one tensor, with its batch axis.
@@ -81,7 +80,10 @@ pub(super) fn walk(typed: &TypedModel, prepared: &Prepared) -> Result<FloatGraph
     let mut builder = Builder::default();
     let mut reports: Vec<Unsupported> = Vec::new();
     let mut values: HashMap<OutletId, Value> = HashMap::new();
-    if let Some(source) = order.iter().find(|id| typed.node(**id).op_is::<TypedSource>()) {
+    if let Some(source) = order
+        .iter()
+        .find(|id| typed.node(**id).op_is::<TypedSource>())
+    {
         // the input is node 0, whatever tract's order
         let shape = shape_of(typed, (*source).into())?;
         let own = shape.get(1..).filter(|own| !own.is_empty());
@@ -187,7 +189,10 @@ fn step(
     node: &TypedNode,
     inputs: &[Value],
 ) -> Step<Value> {
-    if inputs.iter().all(|input| matches!(input, Value::Constant(_))) {
+    if inputs
+        .iter()
+        .all(|input| matches!(input, Value::Constant(_)))
+    {
         return evaluated(typed, node, inputs);
     }
     let shapes = node
@@ -196,6 +201,15 @@ fn step(
         .map(|outlet| shape_of(typed, *outlet))
         .collect::<Result<Vec<_>, _>>()?;
     let output = shape_of(typed, node.id.into())?;
+    for shape in shapes.iter().chain([&output]) {
+        let entries = shape
+            .iter()
+            .try_fold(1u64, |product, axis| product.checked_mul(*axis as u64))
+            .unwrap_or(u64::MAX);
+        if entries > MAX_PARAMETERS || (entries > MAX_ENTRIES && shape == &output) {
+            return Err(too_large("entries in one tensor", entries, MAX_ENTRIES));
+        }
+    }
     let context = Context {
         node,
         inputs,
@@ -244,8 +258,6 @@ fn step(
         movement::numbered(builder, &context)?
     } else if node.op_is::<Tile>() {
         movement::tile(builder, &context)?
-    } else if let Some(op) = node.op_as::<NearestUpsample>() {
-        movement::upsample(builder, &op.scales, &context)?
     } else if node.op_is::<MultiBroadcastTo>() {
         context.view().and_then(|view| view.broadcast(&output))
     } else if let Some(op) = node.op_as::<Cast>() {
@@ -275,7 +287,11 @@ fn evaluated(typed: &TypedModel, node: &TypedNode, inputs: &[Value]) -> Step<Val
             .unwrap_or(u64::MAX)
     });
     if entries > MAX_PARAMETERS {
-        return Err(too_large("entries in one constant", entries, MAX_PARAMETERS));
+        return Err(too_large(
+            "entries in one constant",
+            entries,
+            MAX_PARAMETERS,
+        ));
     }
     let inputs = inputs.iter().filter_map(|input| match input {
         Value::Constant(constant) => Some(constant.clone().into_tvalue()),

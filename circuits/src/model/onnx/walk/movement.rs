@@ -1,8 +1,8 @@
 //! Operators that only move entries.
 
-use tract_onnx::tract_core::internal::DimLike;
 use tract_onnx::prelude::tract_itertools::Itertools;
 use tract_onnx::prelude::{IntoTValue, Tensor, TractError, tvec};
+use tract_onnx::tract_core::internal::DimLike;
 use tract_onnx::tract_core::ops::Downsample;
 use tract_onnx::tract_core::ops::array::{Pad, PadMode, Slice, TypedConcat};
 use tract_onnx::tract_core::ops::change_axes::AxisOp;
@@ -36,8 +36,7 @@ fn reshaped(builder: &mut Builder, view: &View, shape: &[usize]) -> Step {
 
 /// A range of one axis.
 pub(super) fn slice(op: &Slice, context: &Context) -> Step {
-    let (Some(view), Ok(start), Ok(end)) =
-        (context.view(), op.start.to_usize(), op.end.to_usize())
+    let (Some(view), Ok(start), Ok(end)) = (context.view(), op.start.to_usize(), op.end.to_usize())
     else {
         return Ok(None);
     };
@@ -234,45 +233,15 @@ pub(super) fn tile(builder: &mut Builder, context: &Context) -> Step {
         return Ok(None);
     };
     // [n] as [times, n], repeated along the first
-    repeated(builder, view, context, |times, length| ([1, length], [times, length]))
-}
-
-/// Every entry several times.
-pub(super) fn upsample(builder: &mut Builder, scales: &[usize], context: &Context) -> Step {
-    let Some(view) = context.view() else {
-        return Ok(None);
-    };
-    let fits = context.shapes[0]
-        .iter()
-        .zip(scales)
-        .zip(context.output)
-        .all(|((length, scale), output)| length * scale == *output);
-    match fits {
-        true => repeated(builder, view, context, |times, length| {
-            ([length, 1], [length, times])
-        }),
-        false => Ok(None),
-    }
-}
-
-fn repeated(
-    builder: &mut Builder,
-    view: &View,
-    context: &Context,
-    split: impl Fn(usize, usize) -> ([usize; 2], [usize; 2]),
-) -> Step {
     let (mut once, mut times) = (Vec::new(), Vec::new());
     for (length, output) in context.shapes[0].iter().zip(context.output) {
         if output % length != 0 {
             return Ok(None);
         }
-        let (from, to) = split(output / length, *length);
-        once.extend(from);
-        times.extend(to);
+        once.extend([1, *length]);
+        times.extend([output / length, *length]);
     }
-    let repeated = view
-        .reshaped(&once)
-        .and_then(|view| view.broadcast(&times));
+    let repeated = view.reshaped(&once).and_then(|view| view.broadcast(&times));
     match repeated {
         Some(view) => reshaped(builder, &view, context.output),
         None => Ok(None),

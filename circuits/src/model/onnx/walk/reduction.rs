@@ -83,14 +83,20 @@ pub(super) fn summed(
         node_axes = along(&view, &shape);
     }
     let Some(node_axes) = node_axes else {
-        return Err(super::too_large("axes in one tensor", view.axes.len() as u64, 5));
+        return Err(super::too_large(
+            "axes in one tensor",
+            view.axes.len() as u64,
+            5,
+        ));
     };
     if node_axes.is_empty() {
         return Ok(view);
     }
     let shape = builder.shape(view.node).to_vec();
     let own = strides(&shape);
-    let kept: Vec<usize> = (0..shape.len()).filter(|axis| !node_axes.contains(axis)).collect();
+    let kept: Vec<usize> = (0..shape.len())
+        .filter(|axis| !node_axes.contains(axis))
+        .collect();
     let mut target: Vec<usize> = kept.iter().map(|axis| shape[*axis]).collect();
     if target.is_empty() {
         target.push(1);

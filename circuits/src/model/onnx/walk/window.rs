@@ -12,6 +12,8 @@ use crate::model::onnx::builder::{MAX_AXES, tensor};
 
 /// Most members of a window that are compared at once; larger windows go axis by axis.
 const JOINT_MEMBERS: usize = 16;
+/// Longest kernel.
+const MAX_KERNEL: usize = 1 << 12;
 /// Most members along one axis of a window.
 const AXIS_MEMBERS: usize = 64;
 
@@ -76,7 +78,9 @@ impl Track {
 fn tracks(spec: &PoolSpec, context: &Context) -> Option<[Track; 2]> {
     let (input, output) = (context.shapes.first()?, context.output);
     let axes = input.len().checked_sub(2)?;
-    let fits = spec.data_format == DataFormat::NCHW
+    let small = spec.kernel_shape.iter().all(|kernel| *kernel <= MAX_KERNEL);
+    let fits = small
+        && spec.data_format == DataFormat::NCHW
         && input[0] == 1
         && (1..=2).contains(&axes)
         && spec.rank() == axes;
@@ -289,11 +293,7 @@ pub(super) fn largest_of_axes(
 }
 
 /// The largest along a whole axis: of up to four parts, until one entry is left.
-fn largest_of_all(
-    builder: &mut Builder,
-    view: &View,
-    axis: usize,
-) -> Result<View, ImportError> {
+fn largest_of_all(builder: &mut Builder, view: &View, axis: usize) -> Result<View, ImportError> {
     let mut view = view.clone();
     while view.axes[axis].length > 1 {
         let length = view.axes[axis].length;
@@ -378,7 +378,8 @@ pub(super) fn sum_pool(builder: &mut Builder, op: &SumPool, context: &Context) -
             }
         }
     };
-    let counted = |track: &Track| -> Option<Vec<Stretch>> { stretches(track, op.count_include_pad) };
+    let counted =
+        |track: &Track| -> Option<Vec<Stretch>> { stretches(track, op.count_include_pad) };
     let (Some(rows), Some(columns)) = (counted(&tracks[0]), counted(&tracks[1])) else {
         return Ok(None);
     };
