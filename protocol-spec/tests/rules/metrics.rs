@@ -236,7 +236,7 @@ proptest! {
             match exact {
                 // equal sums of different fractions may be rounded apart by less than one a class
                 Ordering::Equal => prop_assert!(
-                    metric.points(&one).abs_diff(&metric.points(&other)) < classes as u128
+                    metric.points(&one).abs_diff(metric.points(&other)) < classes as u128
                 ),
                 _ => prop_assert_eq!(found, exact, "{} {:?} {:?}", metric, one, other),
             }
