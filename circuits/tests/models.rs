@@ -1,15 +1,20 @@
-//! Every dense classifier of `fixtures/`: imported, quantised, scored; and every other model refused by name.
+//! The models of `fixtures/`: imported and run; the dense classifiers among them quantised and scored; all that has no rule
+//! refused by name.
 
 #![allow(clippy::unwrap_used)] // helpers of tests fail by panicking, too
 
 mod support;
 
 use agon_circuits::data::{encode, fit_encoding};
+use agon_circuits::model::float_graph::{FloatOp, Function};
 use agon_circuits::model::{
-    CheckError, ImportError, IntegerModel, ReferenceModel, check, import, quantise,
+    CheckError, ImportError, IntegerModel, ReferenceModel, check, dense, import, quantise,
 };
 use agon_protocol::codec::{Decode, Encode};
-use support::{Refused, Supported, data, manifest, model};
+use support::{
+    Imported, Refused, Supported, data, expected, expected_of_operator, manifest, model, operator,
+    operators,
+};
 
 #[test]
 fn every_dense_classifier_scores_in_integers_as_it_did_natively() {
@@ -53,13 +58,162 @@ fn the_imported_form_predicts_what_the_file_predicts() {
         let (reference, task) = (ReferenceModel::new(&model(&name)).unwrap(), data(&task));
         let expected = reference.predictions(&task.test.features).unwrap();
         let differing = (0..task.test.rows()).filter(|row| {
-            let features: Vec<f32> = task.test.row(*row).iter().map(|x| *x as f32).collect();
-            reference.model().predict(&features) != expected[*row]
+            let graph = reference.graph();
+            let scores = graph.scores(task.test.row(*row)).unwrap();
+            graph.class(&scores) != expected[*row]
         });
         // double against single precision may differ on a tie, never more
         let differing = differing.count();
         assert!(differing <= task.test.rows() / 500, "{name}: {differing}");
     }
+}
+
+/// The largest difference of two rows, relative to the largest entry expected.
+fn difference(found: &[f64], expected: &[f64]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let largest = expected
+        .iter()
+        .fold(1e-3, |largest: f64, e| largest.max(e.abs()));
+    let pairs = found.iter().zip(expected);
+    pairs.fold(0.0, |most: f64, (f, e)| most.max((f - e).abs())) / largest
+}
+
+fn softmax(row: &[f64]) -> Vec<f64> {
+    let powers: Vec<f64> = row.iter().map(|x| x.exp()).collect();
+    powers
+        .iter()
+        .map(|x| x / powers.iter().sum::<f64>())
+        .collect()
+}
+
+#[test]
+fn every_model_computes_what_its_framework_computed() {
+    let mut failures = Vec::new();
+    for Imported { name, scores } in manifest().graphs {
+        let graph = match import(&model(&name)) {
+            Ok(graph) => graph,
+            Err(error) => {
+                failures.push(format!("{name}: {error}"));
+                continue;
+            }
+        };
+        let (samples, outputs) = expected(&name);
+        let mut worst: f64 = 0.0;
+        for (sample, output) in samples.iter().zip(&outputs) {
+            let found = match graph.scores(sample) {
+                Ok(found) => found,
+                Err(error) => {
+                    failures.push(format!("{name}: {error}"));
+                    break;
+                }
+            };
+            worst = worst.max(match scores.as_str() {
+                "equal" => difference(&found, output),
+                "softmax" => difference(&softmax(&found), output),
+                _ => {
+                    let largest =
+                        (0..output.len()).max_by(|l, r| output[*l].total_cmp(&output[*r]));
+                    f64::from(u8::from(graph.class(&found) != largest.unwrap()))
+                }
+            });
+        }
+        let count =
+            |kind: fn(&FloatOp) -> bool| graph.nodes.iter().filter(|node| kind(&node.op)).count();
+        println!(
+            "{name:32} {:3} nodes, {:3} routes, {:2} functions, {} parameters, {:?}, worst {worst:.1e}",
+            graph.nodes.len(),
+            count(|op| matches!(op, FloatOp::Route { .. })),
+            count(|op| matches!(op, FloatOp::Apply { .. })),
+            graph.parameters(),
+            graph.head,
+        );
+        if worst > 1e-3 || worst.is_nan() {
+            failures.push(format!("{name}: {worst}"));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// One file for each convention of each operator: padding, strides, axes, orders of operands.
+#[test]
+fn every_operator_computes_what_the_standard_says() {
+    let mut failures = Vec::new();
+    for name in operators() {
+        let graph = match import(&operator(&name)) {
+            Ok(graph) => graph,
+            Err(error) => {
+                failures.push(format!("{name}: {error}"));
+                continue;
+            }
+        };
+        let (samples, outputs) = expected_of_operator(&name);
+        for (sample, output) in samples.iter().zip(&outputs) {
+            let found = graph.scores(sample).unwrap();
+            if difference(&found, output) > 1e-4 {
+                failures.push(format!("{name}: {found:?} instead of {output:?}"));
+                break;
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn activations_and_normalisations_are_recognised_whole() {
+    use Function::{Gelu, GeluTanh, HardSwish, Mish, Relu, Selu, Silu, Softplus, Softsign, Tanh};
+    let expected: [(&str, &[Function], usize); 12] = [
+        ("torch_ln_gelu_legacy", &[Gelu, Gelu], 2),
+        ("torch_attn_legacy", &[Gelu], 3),
+        ("torch_sdpa_dynamo", &[Gelu], 3),
+        ("vit_legacy", &[Gelu], 3),
+        ("vit_sdpa_dynamo", &[GeluTanh], 3),
+        ("mixer_legacy", &[Gelu, Gelu], 3),
+        ("encoder_legacy", &[Relu], 2),
+        ("rms_swiglu_legacy", &[Silu], 1),
+        ("rms_swiglu_dynamo", &[Silu], 1),
+        ("regress_tanh_silu_legacy", &[Tanh, Silu], 0),
+        ("regress_mish_softsign_dynamo", &[Mish, Softsign], 0),
+        ("masked_attention_legacy", &[GeluTanh], 0),
+    ];
+    for (name, functions, normalisations) in expected {
+        let graph = import(&model(name)).unwrap();
+        let found: Vec<Function> = graph
+            .nodes
+            .iter()
+            .filter_map(|node| match node.op {
+                FloatOp::Apply { function, .. } => Some(function),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(found, functions, "{name}");
+        let normal = graph
+            .nodes
+            .iter()
+            .filter(|node| matches!(node.op, FloatOp::Normalise { .. }));
+        assert_eq!(normal.count(), normalisations, "{name}");
+    }
+    let has = |name: &str, wanted: fn(&Function) -> bool| {
+        let graph = import(&model(name)).unwrap();
+        graph
+            .nodes
+            .iter()
+            .any(|node| matches!(&node.op, FloatOp::Apply { function, .. } if wanted(function)))
+    };
+    assert!(has("mobilenet_legacy", |f| *f == HardSwish));
+    assert!(has("mobilenet_legacy", |f| *f
+        == Function::Clip {
+            low: 0.0,
+            high: 6.0
+        }));
+    assert!(has("mobilenet_legacy", |f| matches!(
+        f,
+        Function::HardSigmoid { .. }
+    )));
+    assert!(has("norms_max_dynamo", |f| *f == Softplus));
+    assert!(has("norms_max_legacy", |f| matches!(f, Selu { .. })));
+    assert!(has("conv1d_legacy", |f| *f == Function::Elu { alpha: 1.0 }));
+    assert!(has("conv1d_legacy", |f| *f
+        == Function::LeakyRelu { slope: 0.25 }));
 }
 
 #[test]
@@ -118,6 +272,10 @@ fn damaged_files_are_errors_and_never_panics() {
         "torch_mlp_64_32_10_dynamo",
         "keras_mlp",
         "logreg_zipmap",
+        "vit_legacy",
+        "mobilenet_legacy",
+        "conv1d_dynamo",
+        "tower_legacy",
     ] {
         let bytes = model(name);
         for part in 1..40 {
@@ -137,7 +295,7 @@ fn damaged_files_are_errors_and_never_panics() {
 fn integer_models_survive_storage_and_refuse_damage() {
     let task = data("digits");
     let encoding = fit_encoding(&task).unwrap();
-    let float = import(&model("torch_mlp_64_32_10_legacy")).unwrap();
+    let float = dense(&import(&model("torch_mlp_64_32_10_legacy")).unwrap()).unwrap();
     let integer = quantise(&float, &encoding).unwrap();
     let dataset = encode(&encoding, &task.test, 10).unwrap();
     assert_eq!(integer.accepts(&dataset), Ok(()));

@@ -8,7 +8,7 @@ use agon_circuits::commitment::CommittedModel;
 use agon_circuits::data::{encode, fit_encoding};
 use agon_circuits::generators::GeneratorCache;
 use agon_circuits::layout::Layout;
-use agon_circuits::model::{IntegerLayer, IntegerModel, import, quantise};
+use agon_circuits::model::{IntegerLayer, IntegerModel, dense, import, quantise};
 use agon_circuits::prover::{Stage, prove};
 use agon_circuits::standalone_context;
 use agon_circuits::verifier::{Expected, Verifier};
@@ -51,7 +51,8 @@ fn every_dense_classifier_is_proven_and_verified() {
     for supported in manifest().supported {
         let task = data(&supported.data);
         let encoding = fit_encoding(&task).unwrap();
-        let integer = quantise(&import(&model(&supported.name)).unwrap(), &encoding).unwrap();
+        let float = dense(&import(&model(&supported.name)).unwrap()).unwrap();
+        let integer = quantise(&float, &encoding).unwrap();
         let dataset = encode(&encoding, &task.test, integer.architecture().classes()).unwrap();
         let bytes = proven(integer, &dataset);
         println!("{:32} {bytes} bytes", supported.name);

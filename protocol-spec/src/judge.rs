@@ -5,8 +5,9 @@
 
 use crate::competition::BlobRef;
 use crate::digest::{CompetitionId, DataDigest, ModelDigest};
+use crate::metric::{Metric, Tally};
 use crate::sealed::DataKey;
-use crate::statement::Context;
+use crate::statement::{Context, Task};
 
 /// Whether a claim is true. Every honest validator finds the same one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -33,12 +34,13 @@ pub struct TestSetClaim {
     pub samples: u32,
     /// Features of a sample.
     pub width: u32,
-    /// Classes.
-    pub classes: u32,
+    /// What is asked.
+    pub task: Task,
 }
 
-/// "The blob `proof` proves, in this context, that the model `model` classifies `correct` samples of `data` correctly."
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// "The blob `proof` proves, in this context, that the model `model` has the tally `tally` on `data`" (or one of more
+/// hits, for the metrics that count them).
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProofClaim {
     /// Where the proof belongs.
     pub context: Context,
@@ -50,18 +52,20 @@ pub struct ProofClaim {
     pub samples: u32,
     /// Features of a sample.
     pub width: u32,
-    /// Classes.
-    pub classes: u32,
+    /// What is asked.
+    pub task: Task,
     /// The most weights and biases the model may have.
     pub max_parameters: u64,
-    /// The claimed number of correct predictions.
-    pub correct: u32,
+    /// What decides.
+    pub metric: Metric,
+    /// What the proof is claimed to show.
+    pub tally: Tally,
     /// The proof.
     pub proof: BlobRef,
 }
 
 /// One question for a judge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Question {
     /// Does the key open the test set?
     TestSet(TestSetClaim),

@@ -14,6 +14,10 @@ pub const MAX_HIDDEN_LAYERS: usize = 32;
 pub const MAX_LAYER_WIDTH: usize = 65_536;
 /// Largest encoded feature value: inputs are integers in `0..=MAX_INPUT`.
 pub const MAX_INPUT: u16 = 4_095;
+/// Largest encoded target of a regression task, either way from 0.
+pub const MAX_TARGET: i32 = 1 << 24;
+/// Largest binary logarithm of a target's step, either way from 0.
+pub const MAX_TARGET_EXPONENT: i16 = 256;
 
 /// Bytes of a network's name.
 pub const MAX_NETWORK_NAME_BYTES: usize = 64;

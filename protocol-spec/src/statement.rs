@@ -2,15 +2,13 @@
 //! place. These are the objects that the host publishes, the prover proves and every validator recomputes.
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
-use crate::codec::{Decode, DecodeError, Encode, Reader, encode_length, encode_list};
-use crate::digest::{CompetitionId, DataDigest, NetworkId, RegistrationId};
+use crate::codec::{Decode, DecodeError, Encode, Reader, encode_list};
+use crate::digest::{CompetitionId, NetworkId, RegistrationId};
 use crate::identity::AccountId;
-use crate::limits::{
-    MAX_CELLS, MAX_CLASSES, MAX_FEATURES, MAX_HIDDEN_LAYERS, MAX_INPUT, MAX_LAYER_WIDTH,
-    MAX_SAMPLES,
-};
+use crate::limits::{MAX_CLASSES, MAX_FEATURES, MAX_HIDDEN_LAYERS, MAX_INPUT, MAX_LAYER_WIDTH};
+
+pub use crate::dataset::{Dataset, DatasetError, DatasetSummary, TargetSummary, Targets, Task};
 
 /// How one real-valued feature becomes an integer: `round(x / 2^exponent) - offset`, which must lie in `0..=max`.
 ///
@@ -86,177 +84,6 @@ impl Decode for InputEncoding {
         Ok(Self {
             features: reader.list(MAX_FEATURES, 12, "features")?,
         })
-    }
-}
-
-/// Why numbers are not a data set.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum DatasetError {
-    /// Too many or too few of something.
-    #[error("{what} is {found}, it must be between 1 and {limit}")]
-    Size {
-        /// What is counted.
-        what: &'static str,
-        /// The count.
-        found: usize,
-        /// The limit.
-        limit: usize,
-    },
-    /// The number of cells is not samples times features.
-    #[error("{cells} cells do not fill {samples} samples of {width} features")]
-    Ragged {
-        /// Cells given.
-        cells: usize,
-        /// Samples.
-        samples: usize,
-        /// Features.
-        width: usize,
-    },
-    /// A label that names no class.
-    #[error(
-        "sample {sample} has label {label}, labels must be below the number of classes, {classes}"
-    )]
-    Label {
-        /// Index of the sample.
-        sample: usize,
-        /// Its label.
-        label: u16,
-        /// Number of classes.
-        classes: usize,
-    },
-    /// An input above the largest encoded value.
-    #[error("sample {sample}, feature {feature}: input {input} is above the limit {MAX_INPUT}")]
-    Input {
-        /// Index of the sample.
-        sample: usize,
-        /// Index of the feature.
-        feature: usize,
-        /// The value.
-        input: u16,
-    },
-}
-
-/// An encoded, labelled data set. Its fields are valid by construction.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dataset {
-    width: usize,
-    classes: usize,
-    inputs: Vec<u16>,
-    labels: Vec<u16>,
-}
-
-impl Dataset {
-    /// Checks and wraps `inputs` (row-major, `labels.len()` x `width`) and `labels` (each below `classes`).
-    pub fn new(
-        width: usize,
-        classes: usize,
-        inputs: Vec<u16>,
-        labels: Vec<u16>,
-    ) -> Result<Self, DatasetError> {
-        let samples = labels.len();
-        let size = |what, found, limit| match found {
-            0 => Err(DatasetError::Size { what, found, limit }),
-            _ if found > limit => Err(DatasetError::Size { what, found, limit }),
-            _ => Ok(()),
-        };
-        size("the number of features", width, MAX_FEATURES)?;
-        size("the number of classes", classes, MAX_CLASSES)?;
-        size("the number of samples", samples, MAX_SAMPLES)?;
-        size("the number of cells", inputs.len(), MAX_CELLS)?;
-        if inputs.len() != samples * width {
-            return Err(DatasetError::Ragged {
-                cells: inputs.len(),
-                samples,
-                width,
-            });
-        }
-        if let Some(sample) = labels.iter().position(|l| usize::from(*l) >= classes) {
-            return Err(DatasetError::Label {
-                sample,
-                label: labels[sample],
-                classes,
-            });
-        }
-        if let Some(cell) = inputs.iter().position(|x| *x > MAX_INPUT) {
-            return Err(DatasetError::Input {
-                sample: cell / width,
-                feature: cell % width,
-                input: inputs[cell],
-            });
-        }
-        Ok(Self {
-            width,
-            classes,
-            inputs,
-            labels,
-        })
-    }
-
-    /// Features of a sample.
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
-    /// Classes of the task.
-    pub fn classes(&self) -> usize {
-        self.classes
-    }
-
-    /// Number of samples.
-    pub fn samples(&self) -> usize {
-        self.labels.len()
-    }
-
-    /// The encoded features of sample `index`.
-    pub fn input(&self, index: usize) -> &[u16] {
-        &self.inputs[index * self.width..][..self.width]
-    }
-
-    /// The label of sample `index`.
-    pub fn label(&self, index: usize) -> usize {
-        usize::from(self.labels[index])
-    }
-
-    /// The digest that competitions and proofs name this data set by.
-    pub fn digest(&self) -> DataDigest {
-        DataDigest::of(&self.to_bytes())
-    }
-}
-
-impl Encode for Dataset {
-    fn encode(&self, out: &mut Vec<u8>) {
-        let Self {
-            width,
-            classes,
-            inputs,
-            labels,
-        } = self;
-        out.reserve(12 + 2 * (inputs.len() + labels.len()));
-        encode_length(*width, out);
-        encode_length(*classes, out);
-        encode_length(labels.len(), out);
-        inputs
-            .iter()
-            .chain(labels)
-            .for_each(|cell| cell.encode(out));
-    }
-}
-
-impl Decode for Dataset {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let width = reader.length(MAX_FEATURES, 0, "features")?;
-        let classes = reader.length(MAX_CLASSES, 0, "classes")?;
-        let samples = reader.length(MAX_SAMPLES, 2 * (width + 1), "samples")?;
-        let mut cells = |count: usize| -> Result<Vec<u16>, DecodeError> {
-            let bytes = reader.take(2 * count, "cells")?;
-            Ok(bytes
-                .chunks_exact(2)
-                .map(|b| u16::from_le_bytes([b[0], b[1]]))
-                .collect())
-        };
-        let (inputs, labels) = (cells(samples * width)?, cells(samples)?);
-        Self::new(width, classes, inputs, labels)
-            .map_err(|_| DecodeError::Invalid { what: "data set" })
     }
 }
 

@@ -7,6 +7,7 @@ use crate::codec::{Decode, DecodeError, Encode, Reader};
 use crate::competition::{BlobRef, CompetitionSpec};
 use crate::digest::{CompetitionId, ModelDigest, NetworkId, RegistrationId, TransactionId};
 use crate::identity::{AccountId, Signature, verify};
+use crate::metric::Tally;
 use crate::sealed::DataKey;
 use crate::units::Amount;
 
@@ -62,8 +63,8 @@ pub enum Action {
     SubmitProof {
         /// Of which registered model.
         registration: RegistrationId,
-        /// The number of correct predictions.
-        correct: u32,
+        /// What the proof shows.
+        tally: Tally,
         /// The proof.
         proof: BlobRef,
     },
@@ -97,7 +98,7 @@ impl Action {
                 .collect(),
             Self::SubmitProof {
                 registration: _,
-                correct: _,
+                tally: _,
                 proof,
             } => vec![*proof],
             Self::Transfer { .. }
@@ -143,12 +144,12 @@ impl Encode for Action {
             }
             Self::SubmitProof {
                 registration,
-                correct,
+                tally,
                 proof,
             } => {
                 out.push(6);
                 registration.encode(out);
-                correct.encode(out);
+                tally.encode(out);
                 proof.encode(out);
             }
         }
@@ -183,7 +184,7 @@ impl Decode for Action {
             },
             6 => Self::SubmitProof {
                 registration: RegistrationId::decode(reader)?,
-                correct: u32::decode(reader)?,
+                tally: Tally::decode(reader)?,
                 proof: BlobRef::decode(reader)?,
             },
             _ => return Err(DecodeError::Invalid { what: "action" }),

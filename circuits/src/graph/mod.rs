@@ -7,11 +7,14 @@
 //! range. *Committed* operations ([`Op::Requant`], [`Op::Max`], [`Op::Isqrt`], [`Op::Divide`]) bring it back; only their
 //! results cost the prover a commitment and range lookups. All ranges derive from the one table of `2^range_bits` values.
 
+mod encode;
 mod route;
+mod validate;
 
 use agon_protocol::limits::MAX_FEATURES;
 
 pub use route::{Part, Route, SumAxis};
+pub use validate::{GraphError, MAX_NODE_BITS, MAX_NODES, MAX_OFFSET, MAX_ROUTE_TERMS, MAX_WEIGHT};
 
 /// Index of a node in [`Graph::nodes`]; a node only takes earlier ones.
 pub type NodeId = usize;

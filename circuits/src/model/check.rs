@@ -4,7 +4,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::float::FloatModel;
-use super::onnx::{ImportError, ReferenceError, ReferenceModel, Unsupported};
+use super::onnx::{ImportError, ReferenceError, ReferenceModel, Unsupported, dense};
 use super::quantise::{QuantiseError, quantise};
 use crate::data::{DataError, DataFile, encode, fit_encoding};
 
@@ -82,8 +82,10 @@ pub fn check_task(model: &FloatModel, data: &DataFile) -> Result<(), CheckError>
 /// When the file is no model or does not fit the data. Unsupported operators are not an error but part of the report.
 pub fn check(bytes: &[u8], data: &DataFile) -> Result<Report, CheckError> {
     let samples = data.test.rows();
-    let reference = match ReferenceModel::new(bytes) {
-        Ok(reference) => reference,
+    let imported =
+        ReferenceModel::new(bytes).and_then(|reference| Ok((dense(reference.graph())?, reference)));
+    let (model, reference) = match imported {
+        Ok(imported) => imported,
         Err(ImportError::Unsupported(unsupported)) => {
             return Ok(Report {
                 supported: false,
@@ -97,11 +99,10 @@ pub fn check(bytes: &[u8], data: &DataFile) -> Result<Report, CheckError> {
         }
         Err(error) => return Err(error.into()),
     };
-    let model = reference.model();
-    check_task(model, data)?;
+    check_task(&model, data)?;
     let encoding = fit_encoding(data)?;
     let dataset = encode(&encoding, &data.test, model.classes)?;
-    let integer_model = quantise(model, &encoding)?;
+    let integer_model = quantise(&model, &encoding)?;
     let float = reference.predictions(&data.test.features)?;
     let integer = integer_model.predictions(&dataset);
     let score = |predictions: &[usize]| {

@@ -2,7 +2,13 @@
 //!
 //! Operations mirror those of [`crate::graph::Op`]; see there for the exact index conventions.
 
+mod function;
+mod run;
+
 use crate::graph::{NodeId, Route, Shape, Window};
+
+pub use run::RunError;
+pub(crate) use run::broadcast_places;
 
 /// A constant tensor, row-major.
 #[derive(Clone, PartialEq)]
@@ -239,4 +245,56 @@ pub struct FloatGraph {
     pub output: NodeId,
     /// What it means.
     pub head: Head,
+}
+
+impl FloatOp {
+    /// The nodes it takes, in order, perhaps with repetitions.
+    pub fn inputs(&self) -> Vec<NodeId> {
+        match self {
+            Self::Input => vec![],
+            Self::Linear { input, .. }
+            | Self::Conv { input, .. }
+            | Self::Depthwise { input, .. }
+            | Self::Scale { input, .. }
+            | Self::Bias { input, .. }
+            | Self::Apply { input, .. }
+            | Self::Softmax { input }
+            | Self::Normalise { input, .. } => vec![*input],
+            Self::Route { route, .. } => route.parts.iter().map(|part| part.source).collect(),
+            Self::Multiply { left, right } | Self::MatMul { left, right } => vec![*left, *right],
+            Self::Divide {
+                numerator,
+                denominator,
+            } => vec![*numerator, *denominator],
+            Self::Max { inputs } => inputs.clone(),
+        }
+    }
+
+    /// Names other nodes instead of those it takes.
+    pub(crate) fn rename_inputs(&mut self, name: impl Fn(NodeId) -> NodeId) {
+        match self {
+            Self::Input => {}
+            Self::Linear { input, .. }
+            | Self::Conv { input, .. }
+            | Self::Depthwise { input, .. }
+            | Self::Scale { input, .. }
+            | Self::Bias { input, .. }
+            | Self::Apply { input, .. }
+            | Self::Softmax { input }
+            | Self::Normalise { input, .. } => *input = name(*input),
+            Self::Route { route, .. } => {
+                for part in &mut route.parts {
+                    part.source = name(part.source);
+                }
+            }
+            Self::Multiply { left, right } | Self::MatMul { left, right } => {
+                (*left, *right) = (name(*left), name(*right));
+            }
+            Self::Divide {
+                numerator,
+                denominator,
+            } => (*numerator, *denominator) = (name(*numerator), name(*denominator)),
+            Self::Max { inputs } => inputs.iter_mut().for_each(|input| *input = name(*input)),
+        }
+    }
 }

@@ -123,7 +123,10 @@ pub(crate) fn quantised(
 ) -> Result<IntegerModel, Failure> {
     let advice = "see what is supported with `agon model check MODEL --data DATA`";
     let in_file = |failure: Failure| failure.during(path.display());
-    let float = model::import(bytes).next(advice).map_err(in_file)?;
+    let float = model::import(bytes)
+        .and_then(|graph| model::dense(&graph))
+        .next(advice)
+        .map_err(in_file)?;
     if let Some(data) = data {
         model::check_task(&float, data)
             .next(advice)

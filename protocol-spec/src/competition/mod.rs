@@ -7,4 +7,4 @@ mod spec;
 pub use record::{
     Competition, Deposit, Ending, Phase, Position, Refusal, Registration, Submission, VoidReason,
 };
-pub use spec::{BlobRef, CompetitionSpec, Metric, SpecError};
+pub use spec::{BlobRef, CompetitionSpec, SpecError};

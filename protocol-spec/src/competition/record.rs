@@ -12,14 +12,15 @@ use crate::digest::{CompetitionId, ModelDigest, RegistrationId, SpecDigest, Tran
 use crate::identity::AccountId;
 use crate::judge::Verdict;
 use crate::limits::MAX_REGISTRATIONS;
+use crate::metric::{Metric, Tally};
 use crate::sealed::DataKey;
 use crate::units::{Amount, Height, TimeMs};
 
 /// Bytes of a registration that submitted nothing: four names, position, time, three small fields and an amount.
 const REGISTRATION_BYTES: usize = 4 * 32 + 12 + 8 + 1 + 4 + 1 + 8;
 
-/// Bytes of a submission.
-const SUBMISSION_BYTES: usize = 32 + 4 + 40 + 1 + 8 + 8;
+/// Least bytes of a submission: its tally has at least one number.
+const SUBMISSION_BYTES: usize = 32 + 20 + 40 + 1 + 8 + 8;
 
 /// Where a transaction stands in the order of all transactions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -70,7 +71,7 @@ impl fmt::Display for Phase {
 pub enum VoidReason {
     /// The host did not release the key in time.
     KeyMissed,
-    /// No registration proved at least the minimum number of correct predictions.
+    /// No registration proved a score that reaches the minimum.
     NoScore,
 }
 
@@ -126,12 +127,12 @@ pub enum Deposit {
 }
 
 /// One proof that was included in a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Submission {
     /// The transaction that carried it.
     pub transaction: TransactionId,
-    /// The number of correct predictions it claims.
-    pub correct: u32,
+    /// What it claims to show.
+    pub tally: Tally,
     /// The proof.
     pub proof: BlobRef,
     /// The validators' verdict.
@@ -168,13 +169,17 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// The best proven number of correct predictions.
-    pub fn best(&self) -> Option<u32> {
+    /// The best proven tally, in the points of the competition's metric; the earliest of equals.
+    pub fn best(&self, metric: &Metric) -> Option<&Tally> {
         let valid = self
             .submissions
             .iter()
             .filter(|s| s.verdict == Verdict::Valid);
-        valid.map(|s| s.correct).max()
+        // of equals, `max_by_key` takes the last
+        valid
+            .rev()
+            .map(|s| &s.tally)
+            .max_by_key(|tally| metric.points(tally))
     }
 }
 
@@ -324,14 +329,14 @@ impl Encode for Submission {
     fn encode(&self, out: &mut Vec<u8>) {
         let Self {
             transaction,
-            correct,
+            tally,
             proof,
             verdict,
             height,
             time,
         } = self;
         transaction.encode(out);
-        correct.encode(out);
+        tally.encode(out);
         proof.encode(out);
         (*verdict == Verdict::Valid).encode(out);
         height.encode(out);
@@ -343,7 +348,7 @@ impl Decode for Submission {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
             transaction: TransactionId::decode(reader)?,
-            correct: u32::decode(reader)?,
+            tally: Tally::decode(reader)?,
             proof: BlobRef::decode(reader)?,
             verdict: match bool::decode(reader)? {
                 true => Verdict::Valid,

@@ -8,9 +8,10 @@ use crate::digest::{BlobId, DataDigest, KeyCommitment, SpecDigest};
 use crate::genesis::Parameters;
 use crate::limits::{
     MAX_CELLS, MAX_CLASSES, MAX_DATA_BLOB_BYTES, MAX_DESCRIPTION_BYTES, MAX_PARAMETERS,
-    MAX_PAYOUTS, MAX_SAMPLES, MAX_TITLE_BYTES, PAYOUT_TOTAL,
+    MAX_PAYOUTS, MAX_SAMPLES, MAX_TARGET_EXPONENT, MAX_TITLE_BYTES, PAYOUT_TOTAL,
 };
-use crate::statement::InputEncoding;
+use crate::metric::{Metric, Threshold};
+use crate::statement::{InputEncoding, Task};
 use crate::units::{Amount, TimeMs};
 
 /// Names a blob and states its length, so that nobody starts to fetch more than was announced.
@@ -40,31 +41,6 @@ impl Decode for BlobRef {
     }
 }
 
-/// What a submission is scored by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Metric {
-    /// The number of samples whose largest logit is the label's.
-    Accuracy,
-}
-
-impl Encode for Metric {
-    fn encode(&self, out: &mut Vec<u8>) {
-        match self {
-            Self::Accuracy => out.push(0),
-        }
-    }
-}
-
-impl Decode for Metric {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        match u8::decode(reader)? {
-            0 => Ok(Self::Accuracy),
-            _ => Err(DecodeError::Invalid { what: "metric" }),
-        }
-    }
-}
-
 /// The terms of a competition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -75,8 +51,8 @@ pub struct CompetitionSpec {
     pub description: String,
     /// How real-valued features become the integers that models read.
     pub encoding: InputEncoding,
-    /// Classes of the task.
-    pub classes: u32,
+    /// What a model is asked: a class, or a value.
+    pub task: Task,
     /// Samples of the test set.
     pub samples: u32,
     /// What decides.
@@ -107,8 +83,8 @@ pub struct CompetitionSpec {
     pub submissions_per_registration: u8,
     /// How many registrations one account may hold at a time.
     pub registrations_per_account: u8,
-    /// The least number of correct predictions that earns a rank.
-    pub minimum_correct: u32,
+    /// The least score that earns a rank.
+    pub minimum: Threshold,
 }
 
 impl CompetitionSpec {
@@ -126,6 +102,7 @@ impl CompetitionSpec {
     pub fn validate(&self, parameters: &Parameters, time: TimeMs) -> Result<(), SpecError> {
         self.check_text()?;
         self.check_task(parameters)?;
+        self.check_metric()?;
         self.check_blobs()?;
         self.check_times(parameters, time)?;
         self.check_payouts()?;
@@ -163,8 +140,8 @@ impl CompetitionSpec {
     }
 
     /// # Rule OPEN-2
-    /// There are 1 to 65,536 features, 2 to 1,024 classes, at least the network's `min_samples` and at most 1,000,000
-    /// samples, at most 2^28 cells, 1 to 2^27 parameters, and `minimum_correct` is at most the number of samples.
+    /// There are 1 to 65,536 features, 2 to 1,024 classes or else values in steps of 2^-256 to 2^256, at least the
+    /// network's `min_samples` and at most 1,000,000 samples, at most 2^28 cells, and 1 to 2^27 parameters.
     fn check_task(&self, parameters: &Parameters) -> Result<(), SpecError> {
         let within = |what, found: u64, least: u64, most: u64| match (least..=most).contains(&found)
         {
@@ -179,12 +156,19 @@ impl CompetitionSpec {
         let (width, samples) = (self.encoding.width() as u64, u64::from(self.samples));
         let most_features = crate::limits::MAX_FEATURES as u64;
         within("the number of features", width, 1, most_features)?;
-        within(
-            "the number of classes",
-            u64::from(self.classes),
-            2,
-            MAX_CLASSES as u64,
-        )?;
+        match self.task {
+            Task::Classification { classes } => within(
+                "the number of classes",
+                u64::from(classes),
+                2,
+                MAX_CLASSES as u64,
+            )?,
+            Task::Regression { exponent } => {
+                if exponent.unsigned_abs() > MAX_TARGET_EXPONENT.unsigned_abs() {
+                    return Err(SpecError::TargetStep { found: exponent });
+                }
+            }
+        }
         let least_samples = u64::from(parameters.min_samples);
         within(
             "the number of samples",
@@ -198,13 +182,25 @@ impl CompetitionSpec {
             1,
             MAX_CELLS as u64,
         )?;
-        within("max_parameters", self.max_parameters, 1, MAX_PARAMETERS)?;
-        within(
-            "minimum_correct",
-            u64::from(self.minimum_correct),
-            0,
-            samples,
-        )
+        within("max_parameters", self.max_parameters, 1, MAX_PARAMETERS)
+    }
+
+    /// # Rule OPEN-9
+    /// The metric fits the task: accuracy, top-k with k from 1 to one less than the number of classes, balanced accuracy
+    /// or macro F1 for classes; MSE, RMSE, MAE or R² for values. The minimum is none, or stated in the metric's terms: for
+    /// classes a share of at most 1,000,000 millionths, for values a largest sum of errors of at most 2^100.
+    fn check_metric(&self) -> Result<(), SpecError> {
+        let metric = self.metric;
+        if !metric.fits(&self.task) {
+            return Err(SpecError::Metric {
+                metric,
+                task: self.task,
+            });
+        }
+        match self.minimum.fits(&metric) {
+            true => Ok(()),
+            false => Err(SpecError::Minimum { metric }),
+        }
     }
 
     /// # Rule OPEN-3
@@ -300,7 +296,7 @@ impl Encode for CompetitionSpec {
             title,
             description,
             encoding,
-            classes,
+            task,
             samples,
             metric,
             max_parameters,
@@ -316,12 +312,12 @@ impl Encode for CompetitionSpec {
             deposit,
             submissions_per_registration,
             registrations_per_account,
-            minimum_correct,
+            minimum,
         } = self;
         encode_bytes(title.as_bytes(), out);
         encode_bytes(description.as_bytes(), out);
         encoding.encode(out);
-        classes.encode(out);
+        task.encode(out);
         samples.encode(out);
         metric.encode(out);
         max_parameters.encode(out);
@@ -337,7 +333,7 @@ impl Encode for CompetitionSpec {
         deposit.encode(out);
         submissions_per_registration.encode(out);
         registrations_per_account.encode(out);
-        minimum_correct.encode(out);
+        minimum.encode(out);
     }
 }
 
@@ -347,7 +343,7 @@ impl Decode for CompetitionSpec {
             title: reader.text(MAX_TITLE_BYTES, "title")?,
             description: reader.text(MAX_DESCRIPTION_BYTES, "description")?,
             encoding: InputEncoding::decode(reader)?,
-            classes: u32::decode(reader)?,
+            task: Task::decode(reader)?,
             samples: u32::decode(reader)?,
             metric: Metric::decode(reader)?,
             max_parameters: u64::decode(reader)?,
@@ -363,7 +359,7 @@ impl Decode for CompetitionSpec {
             deposit: Amount::decode(reader)?,
             submissions_per_registration: u8::decode(reader)?,
             registrations_per_account: u8::decode(reader)?,
-            minimum_correct: u32::decode(reader)?,
+            minimum: Threshold::decode(reader)?,
         })
     }
 }
@@ -400,6 +396,31 @@ pub enum SpecError {
         least: u64,
         /// The largest accepted.
         most: u64,
+    },
+    /// Rule OPEN-2.
+    #[error(
+        "the target step is 2^{found}, its exponent must lie between -{MAX_TARGET_EXPONENT} and {MAX_TARGET_EXPONENT}"
+    )]
+    TargetStep {
+        /// The exponent.
+        found: i16,
+    },
+    /// Rule OPEN-9.
+    #[error("{}", explain_metric(metric, task))]
+    Metric {
+        /// The metric.
+        metric: Metric,
+        /// The task.
+        task: Task,
+    },
+    /// Rule OPEN-9.
+    #[error(
+        "the minimum is not one for {metric}: give a share of at most 1 for a metric of classes, and a largest sum of \
+         errors for a metric of values"
+    )]
+    Minimum {
+        /// The metric.
+        metric: Metric,
     },
     /// Rule OPEN-3.
     #[error("{what} has {length} bytes, it must have 1 to {MAX_DATA_BLOB_BYTES}")]
@@ -452,6 +473,20 @@ pub enum SpecError {
     },
 }
 
+fn explain_metric(metric: &Metric, task: &Task) -> String {
+    match task {
+        Task::Regression { .. } => {
+            format!("{metric} scores classes, and the targets are values: use mse, rmse, mae or r2")
+        }
+        Task::Classification { classes } if metric.is_of_classes() => {
+            format!("{metric} always hits one of {classes} classes: use a k from 1 to one less")
+        }
+        Task::Classification { .. } => format!(
+            "{metric} scores values, and the targets are classes: use accuracy, top-K, balanced-accuracy or macro-f1"
+        ),
+    }
+}
+
 impl SpecError {
     /// The rule that is broken.
     pub fn rule(&self) -> &'static str {
@@ -459,7 +494,8 @@ impl SpecError {
             Self::Title { .. } | Self::Description { .. } | Self::ControlCharacter { .. } => {
                 "OPEN-1"
             }
-            Self::Task { .. } => "OPEN-2",
+            Self::Task { .. } | Self::TargetStep { .. } => "OPEN-2",
+            Self::Metric { .. } | Self::Minimum { .. } => "OPEN-9",
             Self::Blob { .. } => "OPEN-3",
             Self::Window { .. } | Self::TooLate { .. } => "OPEN-4",
             Self::PayoutCount { .. } | Self::PayoutOrder | Self::PayoutTotal { .. } => "OPEN-5",

@@ -13,7 +13,7 @@ use crate::transition::{TransactionError, competing, hosting, transfer};
 use crate::units::{Amount, TimeMs};
 
 /// A transaction that passed every check but that of a judge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admitted {
     /// What a judge must be asked before the transaction can be in a block. Nodes look for the verdict as soon as they
     /// admit the transaction, so that it is known when a block needs it.
@@ -67,11 +67,11 @@ pub fn admit(
         }
         Action::SubmitProof {
             registration,
-            correct,
+            tally,
             proof,
         } => {
             let (found, claim) =
-                competing::check_submit(state, transaction, registration, *correct, *proof, time)?;
+                competing::check_submit(state, transaction, registration, tally, *proof, time)?;
             (on_competition, on_registration) = (Some(found.competition), Some(found.id));
             question = Some(Question::Proof(claim));
         }

@@ -5,6 +5,7 @@ use crate::digest::{CompetitionId, ModelDigest, RegistrationId};
 use crate::identity::AccountId;
 use crate::judge::{ProofClaim, Verdict};
 use crate::limits::{MAX_PROOF_BYTES, MAX_REGISTRATIONS};
+use crate::metric::Tally;
 use crate::state::State;
 use crate::statement::Context;
 use crate::transactions::Transaction;
@@ -199,7 +200,9 @@ pub(super) fn withdraw(state: &mut State, id: &RegistrationId, events: &mut Vec<
 /// A registration submits at most `submissions_per_registration` proofs.
 ///
 /// # Rule SUB-4
-/// At most as many correct predictions are claimed as there are samples.
+/// The claimed tally is possible: it has as many numbers as the metric shows of the task; hits are at most the samples;
+/// true positives and false negatives of all classes add up to the samples, and false positives of all classes to their
+/// false negatives.
 ///
 /// # Rule SUB-5
 /// A proof has 1 byte to 1 MiB.
@@ -212,12 +215,12 @@ pub(super) fn withdraw(state: &mut State, id: &RegistrationId, events: &mut Vec<
 ///
 /// # Rule SUB-10
 /// The claim that the judge decides binds the proof to the network, the competition, the registration, the owner and
-/// the transaction's nonce, to the registered model, the opened test set and the claimed number.
+/// the transaction's nonce, to the registered model, the opened test set, the metric and the claimed tally.
 pub(super) fn check_submit<'a>(
     state: &'a State,
     transaction: &Transaction,
     id: &RegistrationId,
-    correct: u32,
+    tally: &Tally,
     proof: BlobRef,
     time: TimeMs,
 ) -> Result<(&'a Registration, ProofClaim), TransactionError> {
@@ -243,12 +246,7 @@ pub(super) fn check_submit<'a>(
             limit: spec.submissions_per_registration,
         });
     }
-    if correct > spec.samples {
-        return Err(TransactionError::ImpossibleScore {
-            correct,
-            samples: spec.samples,
-        });
-    }
+    spec.metric.check_claim(tally, spec.samples, &spec.task)?;
     if proof.length == 0 || proof.length > MAX_PROOF_BYTES {
         return Err(TransactionError::ProofLength {
             length: proof.length,
@@ -275,9 +273,10 @@ pub(super) fn check_submit<'a>(
         data: spec.data_digest,
         samples: spec.samples,
         width: spec.width(),
-        classes: spec.classes,
+        task: spec.task,
         max_parameters: spec.max_parameters,
-        correct,
+        metric: spec.metric,
+        tally: tally.clone(),
         proof,
     };
     Ok((registration, claim))
@@ -291,7 +290,7 @@ pub(super) fn check_submit<'a>(
 pub(super) fn submit(
     state: &mut State,
     id: &RegistrationId,
-    correct: u32,
+    tally: &Tally,
     proof: BlobRef,
     verdict: Verdict,
     place: Place,
@@ -302,7 +301,8 @@ pub(super) fn submit(
         .expect("the registration was looked up in the check");
     let (name, competitor) = (found.competition, found.competitor);
     let competition = state.competition_mut(&name);
-    let (deposit, samples) = (competition.spec.deposit, competition.spec.samples);
+    let spec = competition.spec.clone();
+    let deposit = spec.deposit;
     if verdict == Verdict::Invalid {
         take_from_escrow(competition, deposit);
     }
@@ -313,7 +313,7 @@ pub(super) fn submit(
     let registration = found.expect("the registration was looked up in the check");
     registration.submissions.push(Submission {
         transaction: place.transaction,
-        correct,
+        tally: tally.clone(),
         proof,
         verdict,
         height: place.position.height,
@@ -324,8 +324,10 @@ pub(super) fn submit(
             competition: name,
             registration: *id,
             competitor,
-            correct,
-            samples,
+            metric: spec.metric,
+            tally: tally.clone(),
+            samples: spec.samples,
+            task: spec.task,
         });
         return Outcome::Applied;
     }
@@ -338,7 +340,7 @@ pub(super) fn submit(
         competition: name,
         registration: *id,
         competitor,
-        claimed: correct,
+        claimed: tally.clone(),
         deposit,
         reason,
     });

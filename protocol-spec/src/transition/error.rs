@@ -6,6 +6,7 @@ use crate::competition::SpecError;
 use crate::digest::{BlockId, CompetitionId, NetworkId, RegistrationId, StateRoot, TransactionId};
 use crate::identity::AccountId;
 use crate::judge::Question;
+use crate::metric::TallyError;
 use crate::units::{Amount, Height, TimeMs};
 
 /// Why a transaction cannot be in a block.
@@ -83,7 +84,7 @@ pub enum TransactionError {
     /// Rule CMP-2.
     #[error("the competition has ended")]
     Ended,
-    /// Rules OPEN-1 to OPEN-6.
+    /// Rules OPEN-1 to OPEN-6 and OPEN-9.
     #[error("the competition cannot be opened: {0}")]
     Spec(#[from] SpecError),
     /// Rule OPEN-7.
@@ -179,13 +180,8 @@ pub enum TransactionError {
         limit: u8,
     },
     /// Rule SUB-4.
-    #[error("{correct} correct predictions are claimed of {samples} samples")]
-    ImpossibleScore {
-        /// The claim.
-        correct: u32,
-        /// Samples of the test set.
-        samples: u32,
-    },
+    #[error("no model can show the claimed tally: {0}")]
+    ImpossibleTally(#[from] TallyError),
     /// Rule SUB-5.
     #[error("the proof has {length} bytes, it must have 1 to {limit}")]
     ProofLength {
@@ -226,7 +222,7 @@ impl TransactionError {
             Self::TestSetMismatch => "KEY-5",
             Self::KeyNotReleased => "SUB-2",
             Self::SubmissionQuota { .. } => "SUB-3",
-            Self::ImpossibleScore { .. } => "SUB-4",
+            Self::ImpossibleTally(_) => "SUB-4",
             Self::ProofLength { .. } => "SUB-5",
             Self::Forfeited => "SUB-6",
             Self::DuplicateProof => "SUB-7",

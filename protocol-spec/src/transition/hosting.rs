@@ -201,7 +201,7 @@ pub(super) fn check_release(
         data: spec.data_digest,
         samples: spec.samples,
         width: spec.width(),
-        classes: spec.classes,
+        task: spec.task,
     })
 }
 

@@ -299,9 +299,10 @@ impl Run {
         let admitted = admit(&self.state, signed, time).map_err(Failure::Invalid)?;
         let verdict = match admitted.question {
             None => Verdict::Valid,
-            Some(question) => question
-                .ask(judge)
-                .ok_or(Failure::Undecided(Box::new(question)))?,
+            Some(question) => match question.ask(judge) {
+                Some(verdict) => verdict,
+                None => return Err(Failure::Undecided(Box::new(question))),
+            },
         };
         let index = u32::try_from(self.receipts.len())
             .expect("rule BLK-7 limits the transactions of a block");
@@ -334,13 +335,13 @@ impl Run {
             Action::Withdraw { registration } => competing::withdraw(state, registration, events),
             Action::SubmitProof {
                 registration,
-                correct,
+                tally,
                 proof,
             } => {
                 outcome = competing::submit(
                     state,
                     registration,
-                    *correct,
+                    tally,
                     *proof,
                     verdict,
                     place,

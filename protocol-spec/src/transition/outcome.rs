@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::competition::{Refusal, VoidReason};
 use crate::digest::{CompetitionId, ModelDigest, RegistrationId, TransactionId};
 use crate::identity::AccountId;
+use crate::metric::{Metric, Tally};
 use crate::scorer::Rank;
+use crate::statement::Task;
 use crate::units::{Amount, Height, TimeMs};
 
 /// What became of an included transaction.
@@ -145,10 +147,14 @@ pub enum Event {
         registration: RegistrationId,
         /// Its owner.
         competitor: AccountId,
-        /// The proven number of correct predictions.
-        correct: u32,
+        /// What decides.
+        metric: Metric,
+        /// What the proof shows.
+        tally: Tally,
         /// Samples of the test set.
         samples: u32,
+        /// What is asked.
+        task: Task,
     },
     /// A proof is invalid; the deposit went to the treasury.
     ProofRefused {
@@ -158,8 +164,8 @@ pub enum Event {
         registration: RegistrationId,
         /// Its owner.
         competitor: AccountId,
-        /// The number of correct predictions it claimed.
-        claimed: u32,
+        /// What it claimed to show.
+        claimed: Tally,
         /// The lost deposit.
         deposit: Amount,
         /// Why.

@@ -30,7 +30,7 @@ impl Judge for Listener<'_> {
     }
 
     fn proof(&self, claim: &ProofClaim) -> Option<Verdict> {
-        self.hear(Question::Proof(*claim))
+        self.hear(Question::Proof(claim.clone()))
     }
 }
 

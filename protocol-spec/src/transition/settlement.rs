@@ -39,7 +39,7 @@ fn settle(state: &mut State, competition: &Competition) -> Event {
         rank: _,
         registration,
         competitor,
-        correct: _,
+        tally: _,
         amount,
     } in &ranks
     {

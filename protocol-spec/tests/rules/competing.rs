@@ -3,6 +3,7 @@
 use agon_protocol::competition::{Deposit, Phase, Position};
 use agon_protocol::digest::CompetitionId;
 use agon_protocol::limits::MAX_REGISTRATIONS;
+use agon_protocol::metric::Metric;
 use agon_protocol::transactions::Action;
 use agon_protocol::transition::{Event, TransactionError};
 use agon_protocol::units::{Amount, Height};
@@ -43,7 +44,7 @@ fn a_registration_locks_its_deposit_and_belongs_to_the_sender() {
         }
     );
     assert_eq!(registration.deposit, Deposit::Held);
-    assert_eq!(registration.best(), None);
+    assert_eq!(registration.best(&Metric::Accuracy), None);
     assert_eq!(applied.receipts[0].registration, Some(id));
     assert!(
         matches!(applied.events[..], [Event::Registered { registration, .. }] if registration == id)

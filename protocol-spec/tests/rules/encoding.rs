@@ -9,7 +9,8 @@ use agon_protocol::digest::{BlobId, CompetitionId, NetworkId, RegistrationId};
 use agon_protocol::genesis::Genesis;
 use agon_protocol::identity::Signature;
 use agon_protocol::limits::MAX_BLOCK_BYTES;
-use agon_protocol::statement::{Architecture, Context, Dataset};
+use agon_protocol::metric::{MAX_TALLY_NUMBER, Metric, Tally, Threshold};
+use agon_protocol::statement::{Architecture, Context, Dataset, Targets, Task};
 use agon_protocol::transactions::{Action, SignedTransaction};
 use agon_protocol::units::Amount;
 use proptest::prelude::*;
@@ -113,6 +114,13 @@ fn every_message_has_one_encoding() {
     canonical(&spec());
     canonical(&World::new().block(2_000, transactions()));
     canonical(&Dataset::new(2, 3, vec![1, 2, 3, 4], vec![0, 2]).unwrap());
+    canonical(&values());
+    metrics().iter().for_each(canonical);
+    minima().iter().for_each(canonical);
+    canonical(&Task::Classification { classes: 10 });
+    canonical(&Task::Regression { exponent: -20 });
+    canonical(&Tally::of_hits(7));
+    canonical(&Tally::new(vec![0, 1, MAX_TALLY_NUMBER]).unwrap());
     canonical(&Architecture::new(4, vec![3, 2], 2, 8).unwrap());
     canonical(&Context {
         network: NetworkId::of(b"n"),
@@ -121,6 +129,123 @@ fn every_message_has_one_encoding() {
         competitor: Who::Alice.account(),
         nonce: 1,
     });
+}
+
+/// A data set of values.
+fn values() -> Dataset {
+    let targets = Targets::Values {
+        exponent: -3,
+        values: vec![-(1 << 24), 1 << 24],
+    };
+    Dataset::with_targets(2, vec![1, 2, 3, 4], targets).unwrap()
+}
+
+fn metrics() -> [Metric; 8] {
+    [
+        Metric::Accuracy,
+        Metric::TopK { k: 5 },
+        Metric::BalancedAccuracy,
+        Metric::MacroF1,
+        Metric::Mse,
+        Metric::Rmse,
+        Metric::Mae,
+        Metric::R2,
+    ]
+}
+
+fn minima() -> [Threshold; 3] {
+    [
+        Threshold::None,
+        Threshold::AtLeast {
+            millionths: 900_000,
+        },
+        Threshold::AtMost { sum: 1 << 90 },
+    ]
+}
+
+#[test]
+fn metrics_and_minima_read_and_write_as_people_do() {
+    for metric in metrics() {
+        assert_eq!(metric.to_string().parse(), Ok(metric));
+        let json = serde_json::to_string(&metric).unwrap();
+        assert_eq!(serde_json::from_str::<Metric>(&json).unwrap(), metric);
+    }
+    let json = serde_json::to_string(&metrics()).unwrap();
+    assert_eq!(
+        json,
+        r#"["accuracy",{"top_k":{"k":5}},"balanced_accuracy","macro_f1","mse","rmse","mae","r2"]"#
+    );
+    assert_eq!("Macro_F1".parse(), Ok(Metric::MacroF1));
+    for text in ["", "top-", "top-0", "top-1025", "top-x", "f1", "log-loss"] {
+        assert!(text.parse::<Metric>().is_err(), "{text}");
+    }
+    for minimum in minima() {
+        let json = serde_json::to_string(&minimum).unwrap();
+        assert_eq!(serde_json::from_str::<Threshold>(&json).unwrap(), minimum);
+    }
+}
+
+#[test]
+fn rejects_tallies_that_are_empty_too_long_or_too_large() {
+    // Rule ENC-2: reject
+    // Rule ENC-3: reject
+    assert_eq!(Tally::new(vec![]), None);
+    assert_eq!(Tally::new(vec![MAX_TALLY_NUMBER + 1]), None);
+    assert!(Tally::new(vec![0; 3_072]).is_some());
+    assert_eq!(Tally::new(vec![0; 3_073]), None);
+    let invalid = Err(DecodeError::Invalid { what: "tally" });
+    assert_eq!(Tally::from_bytes(&0u32.to_bytes()), invalid);
+    let mut large = 1u32.to_bytes();
+    (MAX_TALLY_NUMBER + 1).encode(&mut large);
+    assert_eq!(Tally::from_bytes(&large), invalid);
+    assert_eq!(
+        Tally::from_bytes(&3_073u32.to_bytes()),
+        Err(DecodeError::TooLong {
+            what: "tally",
+            found: 3_073,
+            limit: 3_072
+        })
+    );
+    assert_eq!(
+        Tally::from_bytes(&3_072u32.to_bytes()),
+        Err(DecodeError::Truncated { what: "tally" })
+    );
+    for json in ["[]", "[\"01\"]", "[\"-1\"]", "[\"+1\"]", "[1]", "\"1\""] {
+        assert!(serde_json::from_str::<Tally>(json).is_err(), "{json}");
+    }
+}
+
+#[test]
+fn rejects_data_sets_whose_targets_are_out_of_range() {
+    let of = |exponent: i16, value: i32| {
+        let targets = Targets::Values {
+            exponent,
+            values: vec![value],
+        };
+        Dataset::with_targets(1, vec![0], targets)
+    };
+    for (exponent, value) in [(256, 1 << 24), (-256, -(1 << 24))] {
+        assert!(of(exponent, value).is_ok());
+    }
+    for (exponent, value) in [
+        (257, 0),
+        (-257, 0),
+        (i16::MIN, 0),
+        (0, (1 << 24) + 1),
+        (0, -(1 << 24) - 1),
+        (0, i32::MIN),
+    ] {
+        assert!(of(exponent, value).is_err(), "{exponent} {value}");
+    }
+    assert!(Dataset::new(1, 2, vec![0], vec![2]).is_err());
+    let mut bytes = values().to_bytes();
+    assert_eq!(bytes.len() as u64, values().encoded_bytes());
+    let end = bytes.len();
+    bytes[end - 4..].copy_from_slice(&i32::MIN.to_le_bytes());
+    assert_eq!(
+        Dataset::from_bytes(&bytes),
+        Err(DecodeError::Invalid { what: "data set" })
+    );
 }
 
 #[test]
@@ -285,6 +410,10 @@ proptest! {
         accepted_bytes_are_canonical::<Dataset>(&bytes)?;
         accepted_bytes_are_canonical::<Architecture>(&bytes)?;
         accepted_bytes_are_canonical::<Context>(&bytes)?;
+        accepted_bytes_are_canonical::<Metric>(&bytes)?;
+        accepted_bytes_are_canonical::<Tally>(&bytes)?;
+        accepted_bytes_are_canonical::<Threshold>(&bytes)?;
+        accepted_bytes_are_canonical::<Task>(&bytes)?;
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use agon_protocol::competition::{BlobRef, Competition, CompetitionSpec, Deposit};
 use agon_protocol::digest::{BlobId, CompetitionId, RegistrationId};
 use agon_protocol::judge::Question;
+use agon_protocol::metric::Tally;
 use agon_protocol::sealed::DataKey;
 use agon_protocol::state::State;
 use agon_protocol::transactions::{Action, SignedTransaction};
@@ -182,9 +183,10 @@ fn transaction(world: &World, known: &Known, step: &Step, time: u64) -> Option<S
                 id: BlobId::of(&correct.to_le_bytes()),
                 length: 9,
             };
+            let tally = Tally::of_hits(correct);
             let mut action = Action::SubmitProof {
                 registration,
-                correct,
+                tally: tally.clone(),
                 proof,
             };
             let draft = world.sign(PEOPLE[who], action.clone());
@@ -193,7 +195,7 @@ fn transaction(world: &World, known: &Known, step: &Step, time: u64) -> Option<S
             {
                 action = Action::SubmitProof {
                     registration,
-                    correct,
+                    tally,
                     proof: honest_proof(&claim),
                 };
             }

@@ -2,8 +2,9 @@
 
 use agon_protocol::competition::{BlobRef, CompetitionSpec, Ending, Phase, SpecError};
 use agon_protocol::digest::{BlobId, CompetitionId};
+use agon_protocol::metric::{Metric, Threshold};
 use agon_protocol::sealed::DataKey;
-use agon_protocol::statement::{FeatureEncoding, InputEncoding};
+use agon_protocol::statement::{FeatureEncoding, InputEncoding, Task};
 use agon_protocol::transactions::Action;
 use agon_protocol::transition::{BlockError, Event, PaymentReason, TransactionError, apply_block};
 use agon_protocol::units::{Amount, TimeMs};
@@ -88,11 +89,12 @@ fn takes_tasks_at_the_limits() {
     // Rule OPEN-2: accept
     accepted(|s| s.samples = 100);
     accepted(|s| s.samples = 1_000_000);
-    accepted(|s| s.classes = 2);
-    accepted(|s| s.classes = 1_024);
+    accepted(|s| s.task = Task::from(2));
+    accepted(|s| s.task = Task::from(1_024));
+    accepted(|s| of_values(s, -256));
+    accepted(|s| of_values(s, 256));
     accepted(|s| s.max_parameters = 1);
     accepted(|s| s.max_parameters = 1 << 27);
-    accepted(|s| s.minimum_correct = s.samples);
     accepted(|s| s.encoding.features.truncate(1));
 }
 
@@ -108,19 +110,18 @@ fn rejects_tasks_beyond_the_limits() {
         named(refused(|s| s.samples = 1_000_001)),
         "the number of samples"
     );
-    assert_eq!(named(refused(|s| s.classes = 1)), "the number of classes");
-    assert_eq!(
-        named(refused(|s| s.classes = 1_025)),
-        "the number of classes"
-    );
+    for classes in [0, 1, 1_025, usize::MAX] {
+        let error = refused(|s| s.task = Task::from(classes));
+        assert_eq!(named(error), "the number of classes");
+    }
+    for exponent in [257, -257, i16::MIN, i16::MAX] {
+        let error = refused(|s| of_values(s, exponent));
+        assert_eq!(error, SpecError::TargetStep { found: exponent });
+    }
     assert_eq!(named(refused(|s| s.max_parameters = 0)), "max_parameters");
     assert_eq!(
         named(refused(|s| s.max_parameters = (1 << 27) + 1)),
         "max_parameters"
-    );
-    assert_eq!(
-        named(refused(|s| s.minimum_correct = s.samples + 1)),
-        "minimum_correct"
     );
     assert_eq!(
         named(refused(|s| s.encoding.features.clear())),
@@ -140,6 +141,84 @@ fn rejects_tasks_beyond_the_limits() {
         );
     };
     assert_eq!(named(refused(wide)), "samples times features");
+}
+
+/// Makes the task one of values.
+fn of_values(spec: &mut CompetitionSpec, exponent: i16) {
+    spec.task = Task::Regression { exponent };
+    (spec.metric, spec.minimum) = (Metric::Rmse, Threshold::None);
+}
+
+#[test]
+fn takes_metrics_that_fit_the_task_and_minima_in_their_terms() {
+    // Rule OPEN-9: accept
+    let of_classes = [
+        Metric::Accuracy,
+        Metric::TopK { k: 1 },
+        Metric::TopK { k: 9 },
+        Metric::BalancedAccuracy,
+        Metric::MacroF1,
+    ];
+    for metric in of_classes {
+        accepted(|s| s.metric = metric);
+        accepted(|s| (s.metric, s.minimum) = (metric, Threshold::None));
+        let all = Threshold::AtLeast {
+            millionths: 1_000_000,
+        };
+        accepted(|s| (s.metric, s.minimum) = (metric, all));
+    }
+    for metric in [Metric::Mse, Metric::Rmse, Metric::Mae, Metric::R2] {
+        for minimum in [Threshold::None, Threshold::AtMost { sum: 1 << 100 }] {
+            accepted(|s| {
+                of_values(s, 0);
+                (s.metric, s.minimum) = (metric, minimum);
+            });
+        }
+    }
+}
+
+#[test]
+fn rejects_metrics_of_another_task_and_minima_in_other_terms() {
+    // Rule OPEN-9: reject
+    for k in [0, 10, 11, u16::MAX] {
+        let metric = Metric::TopK { k };
+        let error = refused(|s| s.metric = metric);
+        assert!(matches!(error, SpecError::Metric { .. }), "{error}");
+        assert_eq!(error.rule(), "OPEN-9");
+    }
+    for metric in [Metric::Mse, Metric::Rmse, Metric::Mae, Metric::R2] {
+        let error = refused(|s| (s.metric, s.minimum) = (metric, Threshold::None));
+        assert!(error.to_string().contains("scores values"), "{error}");
+    }
+    for metric in [Metric::Accuracy, Metric::TopK { k: 1 }, Metric::MacroF1] {
+        let error = refused(|s| {
+            of_values(s, 0);
+            s.metric = metric;
+        });
+        assert!(error.to_string().contains("scores classes"), "{error}");
+    }
+    let above = Threshold::AtLeast {
+        millionths: 1_000_001,
+    };
+    for minimum in [above, Threshold::AtMost { sum: 5 }] {
+        let metric = Metric::Accuracy;
+        assert_eq!(
+            refused(|s| s.minimum = minimum),
+            SpecError::Minimum { metric }
+        );
+    }
+    let share = Threshold::AtLeast { millionths: 5 };
+    let large = Threshold::AtMost {
+        sum: (1 << 100) + 1,
+    };
+    for minimum in [share, large] {
+        let error = refused(|s| {
+            of_values(s, 0);
+            s.minimum = minimum;
+        });
+        let metric = Metric::Rmse;
+        assert_eq!(error, SpecError::Minimum { metric });
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod encoding;
 mod genesis;
 mod histories;
 mod hosting;
+mod metrics;
 mod proving;
 mod settlement;
 mod transactions;

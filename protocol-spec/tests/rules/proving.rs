@@ -1,10 +1,11 @@
 //! SUB: proving a score.
 
 use agon_protocol::codec::Encode;
-use agon_protocol::competition::{BlobRef, Deposit, Refusal};
+use agon_protocol::competition::{BlobRef, CompetitionSpec, Deposit, Refusal};
 use agon_protocol::digest::{BlobId, RegistrationId};
 use agon_protocol::judge::{Question, Verdict};
-use agon_protocol::statement::Context;
+use agon_protocol::metric::{Metric, Tally, TallyError, Threshold};
+use agon_protocol::statement::{Context, Task};
 use agon_protocol::transactions::Action;
 use agon_protocol::transition::{
     BlockError, Event, Outcome, Skipped, TransactionError, admit, apply_block, build_block,
@@ -27,16 +28,20 @@ fn proofs_are_taken_until_the_last_millisecond_and_the_best_counts() {
     world.submit(REGISTER_UNTIL + 1, Who::Alice, registrations[0], 300);
     world.submit(PROVE_UNTIL - 1, Who::Alice, registrations[0], 200);
     let registration = world.state.registration(&registrations[0]).unwrap();
-    assert_eq!(registration.best(), Some(300));
+    let best = registration.best(&Metric::Accuracy);
+    assert_eq!(best, Some(&Tally::of_hits(300)));
     assert_eq!(registration.submissions.len(), 2);
-    let (first, second) = (registration.submissions[0], registration.submissions[1]);
+    let (first, second) = (&registration.submissions[0], &registration.submissions[1]);
     assert_eq!(
-        (first.correct, first.verdict, first.height),
-        (300, Verdict::Valid, Height::new(4))
+        (&first.tally, first.verdict, first.height),
+        (&Tally::of_hits(300), Verdict::Valid, Height::new(4))
     );
     assert_eq!(second.time, TimeMs::new(PROVE_UNTIL - 1));
     let ranks = agon_protocol::scorer::leaderboard(world.competition(competition));
-    assert_eq!((ranks.len(), ranks[0].correct), (1, 300));
+    assert_eq!(
+        (ranks.len(), &ranks[0].tally),
+        (1, &Tally::of_hits(300))
+    );
 }
 
 #[test]
@@ -111,7 +116,7 @@ fn rejects_more_proofs_than_the_quota() {
 }
 
 #[test]
-fn rejects_an_impossible_score() {
+fn rejects_more_hits_than_samples() {
     // Rule SUB-4: accept
     // Rule SUB-4: reject
     let (mut world, _, registrations) = World::proving(spec(), &[Who::Alice]);
@@ -119,12 +124,79 @@ fn rejects_an_impossible_score() {
     let error = world.refuse(REGISTER_UNTIL + 1, Who::Alice, claim);
     assert_eq!(
         error,
-        TransactionError::ImpossibleScore {
-            correct: SAMPLES + 1,
+        TransactionError::ImpossibleTally(TallyError::Hits {
+            hits: u128::from(SAMPLES) + 1,
             samples: SAMPLES
-        }
+        })
     );
     world.submit(REGISTER_UNTIL + 1, Who::Alice, registrations[0], SAMPLES);
+}
+
+/// The usual terms with another task and metric, and no minimum.
+fn scored_by(metric: Metric, task: Task) -> CompetitionSpec {
+    let mut spec = spec();
+    (spec.metric, spec.task, spec.minimum) = (metric, task, Threshold::None);
+    spec
+}
+
+#[test]
+fn takes_and_rejects_tallies_by_the_metric_and_the_task() {
+    // Rule SUB-4: accept
+    // Rule SUB-4: reject
+    let (two, value) = (
+        Task::Classification { classes: 2 },
+        Task::Regression { exponent: -3 },
+    );
+    let cases: [(Metric, Task, &[u128], &[&[u128]]); 6] = [
+        // 500 samples: exactly one number of hits, at most as many
+        (Metric::TopK { k: 1 }, two, &[500], &[&[501], &[1, 1]]),
+        // members 200 and 300; 20 misses; then a wrong sum of members, of misses, and of numbers
+        (
+            Metric::BalancedAccuracy,
+            two,
+            &[190, 10, 10, 290, 10, 10],
+            &[
+                &[190, 10, 10, 291, 10, 10],
+                &[190, 10, 10, 290, 11, 10],
+                &[190, 10, 10, 290, 10],
+                &[300],
+            ],
+        ),
+        (
+            Metric::MacroF1,
+            two,
+            &[0, 0, 500, 0, 500, 0],
+            &[
+                &[500, 0, 0],
+                &[0, 0, 500, 0, 0, 0],
+                &[500, 0, 0, 0, 0, 0, 0, 0, 0],
+            ],
+        ),
+        (Metric::Rmse, value, &[1 << 100], &[&[1, 2], &[1, 2, 3]]),
+        (Metric::Mae, value, &[0], &[&[0, 0]]),
+        (Metric::R2, value, &[7, 9], &[&[7], &[7, 9, 11]]),
+    ];
+    for (metric, task, good, bad) in cases {
+        let (mut world, _, names) = World::proving(scored_by(metric, task), &[Who::Alice]);
+        for numbers in bad {
+            let action = Action::SubmitProof {
+                registration: names[0],
+                tally: Tally::new(numbers.to_vec()).unwrap(),
+                proof: BlobRef {
+                    id: BlobId::of(b"p"),
+                    length: 9,
+                },
+            };
+            let error = world.refuse(REGISTER_UNTIL + 1, Who::Alice, action);
+            assert!(
+                matches!(error, TransactionError::ImpossibleTally(_)),
+                "{metric} {numbers:?}: {error}"
+            );
+            assert_eq!(error.rule(), "SUB-4");
+        }
+        let tally = Tally::new(good.to_vec()).unwrap();
+        world.submit_tally(REGISTER_UNTIL + 1, Who::Alice, names[0], tally);
+    }
 }
 
 #[test]
@@ -139,7 +211,7 @@ fn rejects_proofs_of_a_forbidden_length() {
         };
         Action::SubmitProof {
             registration: registrations[0],
-            correct: 300,
+            tally: Tally::of_hits(300),
             proof,
         }
     };
@@ -178,7 +250,7 @@ fn an_invalid_proof_costs_the_deposit_and_the_right_to_submit() {
     assert_eq!(applied.receipts[0].outcome, Outcome::Refused { reason });
     assert!(matches!(
         applied.events[..],
-        [Event::ProofRefused { claimed: 499, .. }]
+        [Event::ProofRefused { ref claimed, .. }] if *claimed == Tally::of_hits(499)
     ));
     assert_eq!(world.state.treasury(), Amount::new(DEPOSIT));
     assert_eq!(
@@ -188,8 +260,8 @@ fn an_invalid_proof_costs_the_deposit_and_the_right_to_submit() {
     let registration = world.state.registration(&registrations[0]).unwrap();
     assert_eq!(registration.deposit, Deposit::Forfeited);
     assert_eq!(
-        registration.best(),
-        Some(300),
+        registration.best(&Metric::Accuracy),
+        Some(&Tally::of_hits(300)),
         "the valid proof before it stays"
     );
     assert_eq!(registration.submissions[1].verdict, Verdict::Invalid);
@@ -211,7 +283,7 @@ fn rejects_the_same_proof_twice_by_one_registration_but_not_by_another() {
     // somebody else sends the blob first: it costs them their deposit and does not keep the owner from using it
     let Action::SubmitProof {
         registration: _,
-        correct,
+        tally,
         proof: blob,
     } = proof.transaction.action.clone()
     else {
@@ -219,7 +291,7 @@ fn rejects_the_same_proof_twice_by_one_registration_but_not_by_another() {
     };
     let stolen = Action::SubmitProof {
         registration: registrations[1],
-        correct,
+        tally,
         proof: blob,
     };
     let applied = world.accept(REGISTER_UNTIL + 1, Who::Bob, stolen);
@@ -232,8 +304,12 @@ fn rejects_the_same_proof_twice_by_one_registration_but_not_by_another() {
     let again = proof.transaction.action.clone();
     world.accept_signed(REGISTER_UNTIL + 2, proof);
     assert_eq!(
-        world.state.registration(&registrations[0]).unwrap().best(),
-        Some(300)
+        world
+            .state
+            .registration(&registrations[0])
+            .unwrap()
+            .best(&Metric::Accuracy),
+        Some(&Tally::of_hits(300))
     );
     assert_eq!(
         world.refuse(REGISTER_UNTIL + 3, Who::Alice, again),
@@ -263,10 +339,13 @@ fn the_claim_binds_a_proof_to_its_place() {
         (model("model Alice"), spec().data_digest)
     );
     assert_eq!(
-        (claim.samples, claim.width, claim.classes),
-        (SAMPLES, 3, 10)
+        (claim.samples, claim.width, claim.task),
+        (SAMPLES, 3, Task::Classification { classes: 10 })
     );
-    assert_eq!((claim.max_parameters, claim.correct), (100_000, 300));
+    assert_eq!(
+        (claim.max_parameters, claim.metric, &claim.tally),
+        (100_000, Metric::Accuracy, &Tally::of_hits(300))
+    );
     assert_eq!(claim.proof, honest_proof(&claim));
     assert_eq!(admitted.competition, Some(competition));
 }
@@ -304,7 +383,7 @@ fn a_proof_for_another_place_or_count_is_invalid() {
             Who::Bob,
             Action::SubmitProof {
                 registration: names[1],
-                correct: 300,
+                tally: Tally::of_hits(300),
                 proof,
             },
         )
@@ -316,7 +395,7 @@ fn a_proof_for_another_place_or_count_is_invalid() {
             Who::Alice,
             Action::SubmitProof {
                 registration: names[0],
-                correct: 301,
+                tally: Tally::of_hits(301),
                 proof,
             },
         )
@@ -334,7 +413,7 @@ fn a_proof_for_another_place_or_count_is_invalid() {
     );
     let late = Action::SubmitProof {
         registration: names[0],
-        correct: 300,
+        tally: Tally::of_hits(300),
         proof,
     };
     let applied = world.accept(REGISTER_UNTIL + 2, Who::Alice, late);

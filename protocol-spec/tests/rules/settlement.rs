@@ -1,6 +1,8 @@
 //! SET and VOID: how a competition ends.
 
 use agon_protocol::competition::{Deposit, Ending, Phase, VoidReason};
+use agon_protocol::metric::{Metric, Tally, Threshold};
+use agon_protocol::statement::Task;
 use agon_protocol::transactions::Action;
 use agon_protocol::transition::{Event, Payment, PaymentReason};
 use agon_protocol::units::Amount;
@@ -297,6 +299,33 @@ fn of_equal_scores_the_earlier_index_in_the_same_block_ranks_first() {
         .map(|name| world.state.registration(&name).unwrap().rank)
         .into();
     assert_eq!(ranks, [Some(1), Some(2)]);
+}
+
+#[test]
+fn the_least_error_ranks_first_and_one_above_the_minimum_not_at_all() {
+    // Rule SET-2: accept
+    // Rule SET-2: reject
+    let mut spec = spec();
+    spec.metric = Metric::Rmse;
+    spec.task = Task::Regression { exponent: -4 };
+    spec.minimum = Threshold::AtMost { sum: 1 << 70 };
+    let (mut world, competition, names) = World::proving(spec, &PEOPLE);
+    let sum = |sum: u128| Tally::new(vec![sum]).unwrap();
+    for (time, (who, name, tally)) in (REGISTER_UNTIL + 1..).zip([
+        (Who::Alice, names[0], sum(1 << 70)),
+        (Who::Bob, names[1], sum((1 << 70) - 1)),
+        (Who::Carol, names[2], sum((1 << 70) + 1)),
+        // the better of two proofs counts, whichever came first
+        (Who::Bob, names[1], sum(1 << 71)),
+    ]) {
+        world.submit_tally(time, who, name, tally);
+    }
+    world.pass(PROVE_UNTIL);
+    let record = world.competition(competition);
+    let ranks: Vec<_> = record.registrations.iter().map(|r| r.rank).collect();
+    assert_eq!(ranks, [Some(2), Some(1), None]);
+    let best = record.registration(&names[1]).unwrap().best(&Metric::Rmse);
+    assert_eq!(best, Some(&sum((1 << 70) - 1)));
 }
 
 #[test]

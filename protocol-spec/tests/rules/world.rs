@@ -4,16 +4,17 @@ use std::collections::BTreeSet;
 
 use agon_protocol::block::{BLOCK_VERSION, Block};
 use agon_protocol::codec::Encode;
-use agon_protocol::competition::{BlobRef, Competition, CompetitionSpec, Metric, Phase};
+use agon_protocol::competition::{BlobRef, Competition, CompetitionSpec, Phase};
 use agon_protocol::digest::{
     BlobId, CompetitionId, DataDigest, ModelDigest, RegistrationId, StateRoot,
 };
 use agon_protocol::genesis::{Genesis, GenesisBalance, GenesisValidator, Parameters};
 use agon_protocol::identity::AccountId;
 use agon_protocol::judge::{Judge, ProofClaim, Question, TestSetClaim, Verdict};
+use agon_protocol::metric::{Metric, Tally, Threshold};
 use agon_protocol::sealed::DataKey;
 use agon_protocol::state::State;
-use agon_protocol::statement::{FeatureEncoding, InputEncoding};
+use agon_protocol::statement::{FeatureEncoding, InputEncoding, Task};
 use agon_protocol::transactions::{Action, SignedTransaction, Transaction};
 use agon_protocol::transition::{
     Applied, BlockError, Outcome, Skipped, TransactionError, admit, apply_block, build_block,
@@ -98,7 +99,7 @@ pub(crate) fn spec() -> CompetitionSpec {
                 3
             ],
         },
-        classes: 10,
+        task: Task::Classification { classes: 10 },
         samples: SAMPLES,
         metric: Metric::Accuracy,
         max_parameters: 100_000,
@@ -120,7 +121,10 @@ pub(crate) fn spec() -> CompetitionSpec {
         deposit: Amount::new(DEPOSIT),
         submissions_per_registration: 2,
         registrations_per_account: 2,
-        minimum_correct: 50,
+        // 50 of 500
+        minimum: Threshold::AtLeast {
+            millionths: 100_000,
+        },
     }
 }
 
@@ -136,9 +140,10 @@ pub(crate) fn honest_proof(claim: &ProofClaim) -> BlobRef {
         data,
         samples,
         width,
-        classes,
+        task,
         max_parameters,
-        correct,
+        metric,
+        tally,
         proof: _,
     } = claim;
     let mut bytes = context.to_bytes();
@@ -146,9 +151,10 @@ pub(crate) fn honest_proof(claim: &ProofClaim) -> BlobRef {
     data.encode(&mut bytes);
     samples.encode(&mut bytes);
     width.encode(&mut bytes);
-    classes.encode(&mut bytes);
+    task.encode(&mut bytes);
     max_parameters.encode(&mut bytes);
-    correct.encode(&mut bytes);
+    metric.encode(&mut bytes);
+    tally.encode(&mut bytes);
     BlobRef {
         id: BlobId::of(&bytes),
         length: 1_000,
@@ -397,12 +403,22 @@ impl World {
         )
     }
 
-    /// An honest proof of `correct` for the sender's next nonce.
+    /// An honest proof of `correct` hits for the sender's next nonce.
     pub(crate) fn prove(
         &self,
         who: Who,
         registration: RegistrationId,
         correct: u32,
+    ) -> SignedTransaction {
+        self.prove_tally(who, registration, Tally::of_hits(correct))
+    }
+
+    /// An honest proof of `tally` for the sender's next nonce.
+    pub(crate) fn prove_tally(
+        &self,
+        who: Who,
+        registration: RegistrationId,
+        tally: Tally,
     ) -> SignedTransaction {
         let draft = BlobRef {
             id: BlobId::of(b"draft"),
@@ -412,7 +428,7 @@ impl World {
             who,
             Action::SubmitProof {
                 registration,
-                correct,
+                tally: tally.clone(),
                 proof: draft,
             },
         );
@@ -425,7 +441,7 @@ impl World {
             who,
             Action::SubmitProof {
                 registration,
-                correct,
+                tally,
                 proof,
             },
         )
@@ -438,7 +454,17 @@ impl World {
         registration: RegistrationId,
         correct: u32,
     ) {
-        let transaction = self.prove(who, registration, correct);
+        self.submit_tally(time, who, registration, Tally::of_hits(correct));
+    }
+
+    pub(crate) fn submit_tally(
+        &mut self,
+        time: u64,
+        who: Who,
+        registration: RegistrationId,
+        tally: Tally,
+    ) {
+        let transaction = self.prove_tally(who, registration, tally);
         let applied = self.accept_signed(time, transaction);
         assert_eq!(applied.receipts[0].outcome, Outcome::Applied);
     }
@@ -471,7 +497,7 @@ pub(crate) fn bad_proof(registration: RegistrationId, correct: u32, name: &str) 
     };
     Action::SubmitProof {
         registration,
-        correct,
+        tally: Tally::of_hits(correct),
         proof,
     }
 }

@@ -111,23 +111,6 @@ impl Form {
         }
     }
 
-    /// Entry-wise sum of two forms of the same source and length.
-    pub(super) fn sum(&self, other: &Self) -> Result<Self, ImportError> {
-        let (mut weights, right) = (self.dense()?, other.dense()?);
-        weights.iter_mut().zip(&right).for_each(|(l, r)| *l += r);
-        let biases = self
-            .biases
-            .iter()
-            .zip(&other.biases)
-            .map(|(l, r)| l + r)
-            .collect();
-        Ok(Self {
-            rows: Rows::Dense(weights),
-            biases,
-            ..*self
-        })
-    }
-
     /// One form after the other; all of the same source.
     pub(super) fn concatenated(parts: &[&Self]) -> Result<Self, ImportError> {
         let picked = parts

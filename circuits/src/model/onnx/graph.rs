@@ -12,7 +12,7 @@ use tract_onnx::pb::{
 };
 use tract_onnx::prelude::Framework;
 
-use super::{ImportError, MAX_MODEL_BYTES};
+use super::{ImportError, MAX_MODEL_BYTES, MAX_PARAMETERS};
 
 /// Most nodes of a graph; a dense classifier has a few dozen.
 const MAX_NODES: usize = 10_000;
@@ -23,8 +23,6 @@ pub(super) const ML: &str = "ai.onnx.ml";
 /// A graph with one input of fixed shape, one output, and only the nodes between them.
 pub(super) struct Prepared {
     pub(super) proto: ModelProto,
-    /// Features of a sample.
-    pub(super) width: usize,
     /// Whether a tail that only a classifier has was cut behind the scores.
     pub(super) classifies: bool,
 }
@@ -117,7 +115,8 @@ pub(super) fn prepare(bytes: &[u8]) -> Result<Prepared, ImportError> {
         .filter_map(|a| a.t.as_ref())
         .try_for_each(check_tensor)?;
     graph.initializer.iter().try_for_each(check_tensor)?;
-    let width = fix_input(graph)?;
+    check_fills(graph)?;
+    fix_input(graph)?;
     graph.output = vec![ValueInfoProto {
         name: scores,
         ..Default::default()
@@ -135,11 +134,7 @@ pub(super) fn prepare(bytes: &[u8]) -> Result<Prepared, ImportError> {
             version: 17,
         });
     }
-    Ok(Prepared {
-        proto,
-        width,
-        classifies,
-    })
+    Ok(Prepared { proto, classifies })
 }
 
 /// Every tensor is made once and before it is used, as the standard demands; tract relies on it.
@@ -226,6 +221,31 @@ fn check_tensor(tensor: &TensorProto) -> Result<(), ImportError> {
             "holds another number of elements than its shape says",
         )),
     }
+}
+
+/// Tensors made from a shape alone are within the limit, too: a few bytes could name any.
+fn check_fills(graph: &GraphProto) -> Result<(), ImportError> {
+    for node in &graph.node {
+        let shape = match node.op_type.as_str() {
+            "ConstantOfShape" => node.input.first(),
+            "Expand" | "Tile" | "Reshape" => node.input.get(1),
+            _ => None,
+        };
+        let Some(shape) = shape.and_then(|shape| constant(graph, shape)) else {
+            continue;
+        };
+        let found = integers(shape).iter().fold(1u64, |product, size| {
+            product.saturating_mul(size.unsigned_abs().max(1))
+        });
+        if found > MAX_PARAMETERS {
+            return Err(ImportError::TooLarge {
+                what: "entries in one tensor",
+                found,
+                limit: MAX_PARAMETERS,
+            });
+        }
+    }
+    Ok(())
 }
 
 fn element_type(output: &ValueInfoProto) -> Option<DataType> {
@@ -421,7 +441,7 @@ fn keep_ancestors(graph: &mut GraphProto, scores: &str) {
 }
 
 /// Checks that there is one input of feature rows and fixes its batch to one row.
-fn fix_input(graph: &mut GraphProto) -> Result<usize, ImportError> {
+fn fix_input(graph: &mut GraphProto) -> Result<(), ImportError> {
     let refuse = |reason: String| ImportError::Input { reason };
     let constants: HashSet<&str> = graph
         .initializer
@@ -477,7 +497,7 @@ fn fix_input(graph: &mut GraphProto) -> Result<usize, ImportError> {
     let width = sizes
         .iter()
         .try_fold(1usize, |product, size| product.checked_mul(*size));
-    let width = width
+    width
         .filter(|width| (1..=MAX_FEATURES).contains(width))
         .ok_or_else(|| {
             refuse(format!(
@@ -501,7 +521,7 @@ fn fix_input(graph: &mut GraphProto) -> Result<usize, ImportError> {
         ..Default::default()
     };
     graph.input = vec![fixed];
-    Ok(width)
+    Ok(())
 }
 
 fn size(dimension: &Dimension) -> Option<usize> {

@@ -1,19 +1,28 @@
-//! ONNX import: from the bytes of a file to affine layers with ReLU between them.
+//! ONNX import: from the bytes of a file to a float graph.
 //!
 //! 1. [`graph`] decodes and bounds the file, chooses the scores that decide the class (before labels, probabilities and other
 //!    tails that keep the largest score largest) and drops everything that does not lead there.
-//! 2. [`rewrite`] turns scikit-learn's operators into standard ones.
-//! 3. [`operators`] lists every operator that is not supported, all at once.
-//! 4. tract infers shapes and folds constants; [`walk`] follows the typed graph with [`form`], linear forms of the last ReLU.
+//! 2. [`operators`] refuses what can never be proven, by name and all at once.
+//! 3. [`rewrite`] turns scikit-learn's operators, and a few others, into standard ones.
+//! 4. tract infers shapes and folds constants; [`walk`] follows its typed graph and has a [`builder`] make the float graph.
+//!    Moves of entries are [`view`]s until an operation needs them done, activations are recognised by their values
+//!    ([`pointwise`]), normalisations by what they are made of ([`statistics`]).
+//! 5. [`fold`] merges what can be merged.
 //!
 //! Nothing here panics on hostile bytes: what tract is given was validated first, and a panic inside it is caught as a
 //! last resort. Files with external data are refused, since only the given bytes are read.
 
+mod builder;
+mod dense;
+mod fold;
 mod form;
 mod graph;
 mod operators;
+mod pointwise;
 mod reference;
 mod rewrite;
+mod statistics;
+mod view;
 mod walk;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,13 +31,18 @@ use serde::Serialize;
 use thiserror::Error;
 use tract_onnx::prelude::{Framework, InferenceModelExt, TypedModel};
 
-use super::float::FloatModel;
+use super::float_graph::FloatGraph;
+pub use dense::dense;
 pub use reference::{ReferenceError, ReferenceModel};
 
 /// Largest file that is read.
 pub const MAX_MODEL_BYTES: usize = 1 << 30;
 /// Most weights of an imported model.
 const MAX_PARAMETERS: u64 = 1 << 27;
+/// Most entries of one tensor, for one sample.
+const MAX_ENTRIES: u64 = 1 << 22;
+/// Most nodes of a float graph.
+const MAX_GRAPH_NODES: u64 = 4096;
 
 /// An operator that the importer has no rule for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -47,7 +61,7 @@ impl std::fmt::Display for Unsupported {
     }
 }
 
-/// Why a file is not a classifier that can be proven.
+/// Why a file is not a model that can be proven.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ImportError {
     /// Too large.
@@ -126,17 +140,17 @@ fn shortened(reason: impl ToString) -> String {
     reason.chars().take(240).collect()
 }
 
-/// Reads a dense classifier from the bytes of an ONNX file.
+/// Reads a model from the bytes of an ONNX file.
 ///
 /// # Errors
-/// Names every operator that is not supported, or says why the file is not such a classifier and what to do.
-pub fn import(bytes: &[u8]) -> Result<FloatModel, ImportError> {
-    guarded(|| Ok(Imported::new(bytes)?.model))
+/// Names every operator that is not supported, or says why the file is not such a model and what to do.
+pub fn import(bytes: &[u8]) -> Result<FloatGraph, ImportError> {
+    guarded(|| Ok(Imported::new(bytes)?.graph))
 }
 
 /// The model in both forms: ours, and tract's graph of the same scores.
 pub(super) struct Imported {
-    pub(super) model: FloatModel,
+    pub(super) graph: FloatGraph,
     pub(super) typed: TypedModel,
 }
 
@@ -146,8 +160,16 @@ impl Imported {
         operators::check(&prepared)?;
         rewrite::standardise(&mut prepared)?;
         let typed = analyse(&prepared)?;
-        let model = walk::walk(&typed, &prepared)?;
-        Ok(Self { model, typed })
+        let graph = fold::fold(walk::walk(&typed, &prepared)?);
+        let nodes = graph.nodes.len() as u64;
+        match nodes <= MAX_GRAPH_NODES {
+            true => Ok(Self { graph, typed }),
+            false => Err(ImportError::TooLarge {
+                what: "operations",
+                found: nodes,
+                limit: MAX_GRAPH_NODES,
+            }),
+        }
     }
 }
 
@@ -159,7 +181,6 @@ fn analyse(prepared: &graph::Prepared) -> Result<TypedModel, ImportError> {
         .model_for_proto_model(&prepared.proto);
     parsed
         .and_then(|model| model.into_typed())
-        .and_then(|model| model.into_decluttered())
         .map_err(|error| ImportError::analysis(format!("{error:#}")))
 }
 

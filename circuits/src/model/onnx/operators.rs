@@ -1,4 +1,4 @@
-//! Which operators have a rule, and a hint for each that has none.
+//! Operators that have no rule whatever their place in the graph, and a hint for each that can be refused.
 
 use std::collections::HashSet;
 
@@ -7,99 +7,123 @@ use tract_onnx::pb::NodeProto;
 use super::graph::{ML, Prepared, node_name, operator};
 use super::{ImportError, Unsupported};
 
-/// Operators that move, add or scale numbers, or cut them off below zero.
-const LINEAR: [&str; 31] = [
-    "Add",
-    "BatchNormalization",
-    "Cast",
-    "Clip",
-    "Concat",
-    "Constant",
-    "Div",
-    "Dropout",
-    "Einsum",
-    "Flatten",
-    "Gather",
-    "Gemm",
-    "Identity",
-    "MatMul",
-    "Max",
-    "Mul",
-    "Neg",
-    "ReduceMean",
-    "ReduceSum",
-    "Relu",
-    "Reshape",
-    "Shape",
-    "Slice",
-    "Split",
-    "Squeeze",
-    "Sub",
-    "Sum",
-    "Transpose",
-    "Unsqueeze",
-    "Pow",
-    "Sqrt",
+/// Operators of the standard domain that are never supported. All others are judged by what tract makes of them.
+const REFUSED: [&str; 62] = [
+    "ArgMax",
+    "ArgMin",
+    "Attention",
+    "BitShift",
+    "CDist",
+    "Ceil",
+    "Compress",
+    "ConvInteger",
+    "ConvTranspose",
+    "CumSum",
+    "DFT",
+    "DeformConv",
+    "DequantizeLinear",
+    "Det",
+    "DynamicQuantizeLinear",
+    "Floor",
+    "GRU",
+    "GatherElements",
+    "GlobalLpPool",
+    "GridSample",
+    "GroupQueryAttention",
+    "Hardmax",
+    "If",
+    "LRN",
+    "LSTM",
+    "Loop",
+    "LpNormalization",
+    "LpPool",
+    "MatMulInteger",
+    "MatMulNBits",
+    "MaxRoiPool",
+    "MaxUnpool",
+    "MelWeightMatrix",
+    "Mod",
+    "MultiHeadAttention",
+    "Multinomial",
+    "NonMaxSuppression",
+    "NonZero",
+    "Optional",
+    "QLinearConv",
+    "QLinearMatMul",
+    "QuantizeLinear",
+    "RNN",
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+    "RoiAlign",
+    "RotaryEmbedding",
+    "Round",
+    "STFT",
+    "Scan",
+    "Scatter",
+    "ScatterElements",
+    "ScatterND",
+    "Shrink",
+    "SkipLayerNormalization",
+    "StringNormalizer",
+    "TfIdfVectorizer",
+    "ThresholdedRelu",
+    "TopK",
+    "Unique",
 ];
 
-/// Operators that keep order, which is all that counts at the end of a classifier.
-const MONOTONE: [&str; 5] = ["Exp", "LogSoftmax", "Reciprocal", "Sigmoid", "Softmax"];
-
-/// scikit-learn's.
-const MACHINE_LEARNING: [&str; 3] = ["ArrayFeatureExtractor", "LinearClassifier", "Scaler"];
-
-/// Operators that mix values with weights: behind them a monotone function is no longer the end.
-const MIXING: [&str; 6] = [
-    "BatchNormalization",
-    "Conv",
-    "Einsum",
-    "Gemm",
-    "MatMul",
-    "Relu",
+/// scikit-learn's that have a rule.
+const MACHINE_LEARNING: [&str; 4] = [
+    "ArrayFeatureExtractor",
+    "LinearClassifier",
+    "LinearRegressor",
+    "Scaler",
 ];
 
-/// Refuses the graph with the list of all operators that have no rule.
+/// Refuses the graph with the list of all operators that have no rule, as far as they depend on the input.
 pub(super) fn check(prepared: &Prepared) -> Result<(), ImportError> {
-    let nodes = &prepared.graph().node;
-    let mixed = mixed_tensors(nodes);
-    let unsupported: Vec<Unsupported> = nodes
+    let graph = prepared.graph();
+    let mut live: HashSet<&str> = graph
+        .input
         .iter()
-        .filter(|node| !is_supported(node, prepared, &mixed))
-        .map(|node| unsupported(operator(node), node_name(node)))
+        .map(|input| input.name.as_str())
         .collect();
-    match unsupported.is_empty() {
-        true => Ok(()),
-        false => Err(ImportError::Unsupported(unsupported)),
-    }
-}
-
-/// Tensors that a mixing operator depends on.
-fn mixed_tensors(nodes: &[NodeProto]) -> HashSet<&str> {
-    let mut mixed = HashSet::new();
-    for node in nodes.iter().rev() {
-        let leads_on = node
-            .output
-            .iter()
-            .any(|output| mixed.contains(output.as_str()));
-        if leads_on || MIXING.contains(&node.op_type.as_str()) {
-            mixed.extend(node.input.iter().map(String::as_str));
+    let mut refused = Vec::new();
+    for node in &graph.node {
+        if !node.input.iter().any(|input| live.contains(input.as_str())) {
+            // constants are computed beforehand, whatever the operator; but not at random
+            if !node.op_type.starts_with("Random") {
+                continue;
+            }
+        }
+        // a shape is fixed, whatever the values
+        if matches!(node.op_type.as_str(), "Shape" | "Size") {
+            continue;
+        }
+        live.extend(node.output.iter().map(String::as_str));
+        if !is_supported(node, prepared) {
+            refused.push(unsupported(operator(node), node_name(node)));
         }
     }
-    mixed
+    match refused.is_empty() {
+        true => Ok(()),
+        false => Err(ImportError::Unsupported(refused)),
+    }
 }
 
-fn is_supported(node: &NodeProto, prepared: &Prepared, mixed: &HashSet<&str>) -> bool {
+fn is_supported(node: &NodeProto, prepared: &Prepared) -> bool {
     let name = node.op_type.as_str();
     let constant = |index: usize| {
         let input = node.input.get(index);
         input.is_some_and(|input| prepared.constant(input).is_some())
     };
     match node.domain.as_str() {
-        "" | "ai.onnx" if MONOTONE.contains(&name) => !node
-            .output
-            .iter()
-            .any(|output| mixed.contains(output.as_str())),
-        "" | "ai.onnx" => LINEAR.contains(&name),
+        "" | "ai.onnx" => !REFUSED.contains(&name),
+        "com.microsoft" => matches!(
+            name,
+            "Gelu" | "FastGelu" | "BiasGelu" | "QuickGelu" | "SimplifiedLayerNormalization"
+        ),
         ML if name == "ArrayFeatureExtractor" => constant(1),
         ML => MACHINE_LEARNING.contains(&name),
         _ => false,
@@ -110,57 +134,70 @@ fn is_supported(node: &NodeProto, prepared: &Prepared, mixed: &HashSet<&str>) ->
 pub(super) fn unsupported(operator: String, node: String) -> Unsupported {
     let name = operator.rsplit('.').next().unwrap_or(&operator);
     let hint = match name {
-        name if name.ends_with("Regressor") => {
-            "this is a regressor, not a classifier: only classification is scored, train a classifier instead"
+        "TreeEnsembleClassifier" | "TreeEnsembleRegressor" | "TreeEnsemble" => {
+            "trees and forests cannot be proven yet; train a linear model or a neural network"
         }
-        "Conv" | "ConvTranspose" | "MaxPool" | "AveragePool" | "GlobalAveragePool"
-        | "GlobalMaxPool" => {
-            "convolution and pooling cannot be proven yet; flatten the input and use dense layers"
-        }
-        "Tanh" | "Sigmoid" | "LeakyRelu" | "PRelu" | "Elu" | "Selu" | "Gelu" | "Erf"
-        | "Softplus" | "Softsign" | "HardSigmoid" | "HardSwish" | "Mish" | "Celu"
-        | "ThresholdedRelu" | "Swish" => {
-            "the only activation that can be proven is ReLU; train with ReLU between the layers"
-        }
-        "Clip" | "Max" | "Min" => {
-            "only max(x, 0) can be proven, without an upper limit; train with plain ReLU"
-        }
-        "LayerNormalization"
-        | "GroupNormalization"
-        | "InstanceNormalization"
-        | "LRN"
-        | "LpNormalization"
-        | "RMSNormalization"
-        | "SimplifiedLayerNormalization"
-        | "Normalizer" => {
-            "normalisation by a sample's own statistics cannot be proven; use BatchNorm or a fixed scaler"
-        }
-        "Softmax" | "LogSoftmax" | "Attention" | "MultiHeadAttention" | "Exp" | "Reciprocal" => {
-            "attention and softmax between layers cannot be proven; use dense layers with ReLU"
-        }
-        "TreeEnsembleClassifier" | "TreeEnsemble" => {
-            "trees and forests cannot be proven yet; train a linear model or an MLP with ReLU"
-        }
-        "SVMClassifier" => {
+        "SVMClassifier" | "SVMRegressor" => {
             "kernel machines cannot be proven yet; use LinearSVC, LogisticRegression or an MLP"
         }
-        "Scan" | "Loop" | "If" | "TopK" | "CDist" => {
-            "data-dependent control and nearest neighbours cannot be proven; use a linear model or an MLP"
+        "Scan" | "Loop" | "If" | "TopK" | "CDist" | "NonZero" | "Compress" | "ArgMax"
+        | "ArgMin" | "Unique" => {
+            "steps that depend on the data, and nearest neighbours, cannot be proven; use a linear model or a neural \
+             network of fixed steps"
         }
-        "LSTM" | "GRU" | "RNN" => "recurrent layers cannot be proven; use dense layers with ReLU",
+        "LSTM" | "GRU" | "RNN" => {
+            "recurrent layers cannot be proven yet; use convolutions along time, or attention"
+        }
+        "ConvTranspose" | "Resize" | "Upsample" | "GridSample" | "DeformConv" => {
+            "this cannot be proven yet; use Conv, Concat and pooling"
+        }
+        "Conv" => {
+            "only one- and two-dimensional convolutions with constant kernels can be proven; reshape the data, or use \
+             dense layers"
+        }
+        "MaxPool" | "AveragePool" | "SumPool" => {
+            "this window cannot be proven; use pooling in one or two dimensions without ceil_mode, or a smaller window"
+        }
+        "Floor" | "Ceil" | "Round" | "Sign" | "Mod" | "Greater" | "Less" | "Equal"
+        | "GreaterOrEqual" | "LessOrEqual" | "Where" | "Not" | "And" | "Or" | "ThresholdedRelu"
+        | "Shrink" | "Hardmax" => {
+            "comparisons and jumps cannot be proven outside the usual activations; use a continuous activation"
+        }
+        "LRN" | "LpNormalization" | "SkipLayerNormalization" | "MeanVarianceNormalization" => {
+            "this normalisation cannot be proven; use BatchNorm, LayerNorm, GroupNorm or RMSNorm"
+        }
+        "Attention" | "MultiHeadAttention" | "GroupQueryAttention" | "RotaryEmbedding" => {
+            "export attention as MatMul and Softmax: with an opset below 23 and without optimising for a runtime"
+        }
+        "Mul" | "Div" => {
+            "a constant factor may only change along one axis, or along neighbouring ones; use one gain a channel"
+        }
+        "Pow" => "only squares, cubes, roots and other small powers can be proven",
+        "Gather" | "GatherND" | "GatherElements" => {
+            "entries can only be picked by constant indices; prepare such features before the data is sealed"
+        }
+        "ScatterND" | "ScatterElements" | "Scatter" => {
+            "writing into a tensor cannot be proven; use Concat, Pad or Where with a constant mask"
+        }
         "QuantizeLinear"
         | "DequantizeLinear"
         | "QLinearMatMul"
+        | "QLinearConv"
         | "MatMulInteger"
+        | "MatMulNBits"
+        | "ConvInteger"
         | "DynamicQuantizeLinear" => {
             "export the model before quantising it; Agon quantises by itself"
         }
         "Imputer" | "OneHotEncoder" | "LabelEncoder" | "CategoryMapper" | "StringNormalizer"
-        | "TfIdfVectorizer" | "Binarizer" => {
+        | "TfIdfVectorizer" | "Binarizer" | "Normalizer" => {
             "prepare the data before it is sealed, and export the model without this step"
         }
+        name if name.starts_with("Random") || name == "Multinomial" || name == "Dropout" => {
+            "a model must give the same result every time; export it in evaluation mode: model.eval()"
+        }
         _ => {
-            "only affine layers with ReLU between them can be proven; remove this step or move it into the data"
+            "there is no rule for this step yet; use layers of the usual kinds, or move it into the data"
         }
     };
     Unsupported {

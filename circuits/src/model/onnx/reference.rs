@@ -3,7 +3,8 @@
 use tract_onnx::prelude::*;
 
 use super::{ImportError, Imported, guarded};
-use crate::model::float::{FloatModel, first_largest};
+use crate::model::float::first_largest;
+use crate::model::float_graph::FloatGraph;
 
 /// Why tract cannot compute a prediction.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -14,7 +15,7 @@ pub struct ReferenceError {
 
 /// A model that tract can run, beside its imported form.
 pub struct ReferenceModel {
-    model: FloatModel,
+    graph: FloatGraph,
     plan: Arc<TypedSimplePlan>,
     shape: Vec<usize>,
     datum_type: DatumType,
@@ -24,7 +25,7 @@ impl ReferenceModel {
     /// Imports the file and prepares tract's graph for running.
     pub fn new(bytes: &[u8]) -> Result<Self, ImportError> {
         guarded(|| {
-            let Imported { model, typed } = Imported::new(bytes)?;
+            let Imported { graph, typed } = Imported::new(bytes)?;
             let failed = |error: TractError| ImportError::analysis(format!("{error:#}"));
             let input = typed.input_fact(0).map_err(failed)?;
             let shape = input.shape.as_concrete().map(<[usize]>::to_vec);
@@ -32,11 +33,12 @@ impl ReferenceModel {
                 shape.ok_or_else(|| ImportError::analysis("the input's shape is not fixed"))?;
             let datum_type = input.datum_type;
             let plan = typed
-                .into_optimized()
+                .into_decluttered()
+                .and_then(|model| model.into_optimized())
                 .and_then(TypedSimplePlan::new)
                 .map_err(failed)?;
             Ok(Self {
-                model,
+                graph,
                 plan,
                 shape,
                 datum_type,
@@ -45,14 +47,14 @@ impl ReferenceModel {
     }
 
     /// The imported form.
-    pub fn model(&self) -> &FloatModel {
-        &self.model
+    pub fn graph(&self) -> &FloatGraph {
+        &self.graph
     }
 
     /// The predicted class of every row of `features` (row-major).
     pub fn predictions(&self, features: &[f64]) -> Result<Vec<usize>, ReferenceError> {
         let run = || -> TractResult<Vec<usize>> {
-            let rows = features.chunks_exact(self.model.inputs);
+            let rows = features.chunks_exact(self.graph.inputs().max(1));
             let mut state = self.plan.spawn()?;
             rows.map(|row| {
                 let input = Tensor::from_shape(&self.shape, row)?

@@ -1,6 +1,7 @@
-//! scikit-learn's operators in terms of standard ones.
+//! scikit-learn's operators, and a few others, in terms of standard ones.
 //!
-//! tract has no `Scaler` and its own ideas of `LinearClassifier`; both are a few standard operators, so that is what tract gets.
+//! tract has no `Scaler` and its own ideas of `LinearClassifier`, `Celu` and others; all of these are a few standard operators,
+//! so that is what tract gets.
 
 use std::slice::from_ref;
 
@@ -11,7 +12,8 @@ use tract_onnx::pb::{AttributeProto, NodeProto, TensorProto};
 use super::ImportError;
 use super::graph::{ML, Prepared, attribute, check_class_labels, node_name};
 
-/// Replaces every operator of scikit-learn's domain, and `Dropout`, which does nothing outside training.
+/// Replaces every operator of scikit-learn's domain, `Dropout`, which does nothing outside training, and activations that
+/// tract reads otherwise.
 pub(super) fn standardise(prepared: &mut Prepared) -> Result<(), ImportError> {
     let double_input = prepared.graph().input.iter().any(|input| {
         let Some(tract_onnx::pb::type_proto::Value::TensorType(tensor)) =
@@ -26,10 +28,14 @@ pub(super) fn standardise(prepared: &mut Prepared) -> Result<(), ImportError> {
         ..Rewritten::default()
     };
     let nodes = std::mem::take(&mut prepared.graph_mut().node);
+    let constants = &prepared.graph().initializer;
     for node in nodes {
         match (node.domain.as_str(), node.op_type.as_str()) {
             (ML, "Scaler") => rewritten.scaler(&node)?,
             (ML, "LinearClassifier") => rewritten.linear_classifier(&node)?,
+            (ML, "LinearRegressor") => rewritten.linear_regressor(&node)?,
+            ("" | "ai.onnx", "Celu") => rewritten.celu(&node)?,
+            ("" | "ai.onnx", "PRelu") => rewritten.parametric_relu(node, constants),
             (ML, "ArrayFeatureExtractor") => rewritten.feature_extractor(node),
             (_, "Dropout") => rewritten.push(
                 "Identity",
@@ -200,6 +206,97 @@ impl Rewritten {
         Ok(())
     }
 
+    /// `x · coefficientsᵀ + intercepts`.
+    fn linear_regressor(&mut self, node: &NodeProto) -> Result<(), ImportError> {
+        let targets = attribute(node, "targets").map_or(1, |targets| targets.i);
+        let rows = usize::try_from(targets).unwrap_or(0);
+        let coefficients = floats(node, "coefficients");
+        let mut intercepts = floats(node, "intercepts");
+        let width = coefficients.len().checked_div(rows).unwrap_or(0);
+        if width == 0 || width * rows != coefficients.len() || intercepts.len() > rows {
+            return Err(wrong(
+                node,
+                "has coefficients that do not match its targets",
+            ));
+        }
+        let plain = attribute(node, "post_transform")
+            .is_none_or(|transform| matches!(transform.s.as_slice(), b"" | b"NONE"));
+        if !plain {
+            return Err(wrong(node, "has a post_transform other than NONE"));
+        }
+        intercepts.resize(rows, 0.0);
+        let transposed =
+            (0..width * rows).map(|index| coefficients[index % rows * width + index / rows]);
+        let input = self.float_input(node)?;
+        let weights = self.constant(&[width, rows], transposed.collect());
+        let biases = self.constant(&[1, rows], intercepts);
+        let products = self.temporary(node);
+        self.push(
+            "MatMul",
+            node,
+            &[input, weights],
+            from_ref(&products),
+            vec![],
+        );
+        self.push("Add", node, &[products, biases], &node.output[..1], vec![]);
+        Ok(())
+    }
+
+    /// `alpha · elu(x / alpha)`.
+    fn celu(&mut self, node: &NodeProto) -> Result<(), ImportError> {
+        let alpha = attribute(node, "alpha").map_or(1.0, |alpha| alpha.f);
+        let input = node
+            .input
+            .first()
+            .ok_or_else(|| wrong(node, "has no input"))?;
+        let alpha = self.constant(&[1], vec![alpha]);
+        let (inner, outer) = (
+            self.temporary(node),
+            format!("{}/elu", self.temporary(node)),
+        );
+        self.push(
+            "Div",
+            node,
+            &[input.clone(), alpha.clone()],
+            from_ref(&inner),
+            vec![],
+        );
+        self.push("Elu", node, &[inner], from_ref(&outer), vec![]);
+        self.push("Mul", node, &[outer, alpha], &node.output[..1], vec![]);
+        Ok(())
+    }
+
+    /// With constant slopes: `slope·x + (1 - slope)·relu(x)`.
+    fn parametric_relu(&mut self, node: NodeProto, constants: &[TensorProto]) {
+        let slopes = node.input.get(1).and_then(|name| {
+            let tensor = constants.iter().find(|tensor| tensor.name == *name)?;
+            single_precision(tensor)
+        });
+        let (Some(slopes), Some(input)) = (slopes, node.input.first().cloned()) else {
+            self.nodes.push(node);
+            return;
+        };
+        let dims: Vec<usize> = constants
+            .iter()
+            .find(|tensor| tensor.name == node.input[1])
+            .map(|tensor| tensor.dims.iter().map(|size| *size as usize).collect())
+            .unwrap_or_default();
+        let rest = self.constant(&dims, slopes.iter().map(|slope| 1.0 - slope).collect());
+        let [scaled, positive, gained] = ["scaled", "positive", "gained"]
+            .map(|name| format!("{}/{name}", self.temporary(&node)));
+        let slope = node.input[1].clone();
+        self.push(
+            "Mul",
+            &node,
+            &[input.clone(), slope],
+            from_ref(&scaled),
+            vec![],
+        );
+        self.push("Relu", &node, &[input], from_ref(&positive), vec![]);
+        self.push("Mul", &node, &[positive, rest], from_ref(&gained), vec![]);
+        self.push("Add", &node, &[scaled, gained], &node.output[..1], vec![]);
+    }
+
     /// Columns by index.
     fn feature_extractor(&mut self, node: NodeProto) {
         let axis = AttributeProto {
@@ -210,6 +307,19 @@ impl Rewritten {
         };
         self.push("Gather", &node, &node.input, &node.output, vec![axis]);
     }
+}
+
+/// The content of a float32 tensor.
+fn single_precision(tensor: &TensorProto) -> Option<Vec<f32>> {
+    if tensor.data_type != DataType::Float as i32 {
+        return None;
+    }
+    let raw = tensor.raw_data.as_chunks::<4>().0;
+    let values: Vec<f32> = match raw.is_empty() {
+        true => tensor.float_data.clone(),
+        false => raw.iter().map(|item| f32::from_le_bytes(*item)).collect(),
+    };
+    (!values.is_empty()).then_some(values)
 }
 
 fn floats(node: &NodeProto, name: &str) -> Vec<f32> {

@@ -1,6 +1,7 @@
 //! `vectors/encoding.json`: encodings, names, signatures, and bytes that must be refused.
 
 use agon_protocol::block::Block;
+use agon_protocol::competition::CompetitionSpec;
 use agon_protocol::codec::{Decode, Encode};
 use agon_protocol::digest::{
     BlobId, BlockId, CompetitionId, DataDigest, KeyCommitment, NetworkId, RegistrationId,
@@ -8,8 +9,9 @@ use agon_protocol::digest::{
 };
 use agon_protocol::genesis::Genesis;
 use agon_protocol::identity::{AccountId, Signature, verify};
+use agon_protocol::metric::{Metric, Tally, Threshold};
 use agon_protocol::sealed::DataKey;
-use agon_protocol::statement::{Architecture, Context, Dataset};
+use agon_protocol::statement::{Architecture, Context, Dataset, Targets, Task};
 use agon_protocol::transactions::{Action, SignedTransaction};
 use agon_protocol::units::Amount;
 use serde::{Deserialize, Serialize};
@@ -24,6 +26,10 @@ struct Vectors {
     transactions: Vec<TransactionVector>,
     block: BlockVector,
     dataset: DatasetVector,
+    values: ValuesVector,
+    metrics: Vec<MetricVector>,
+    minima: Vec<MinimumVector>,
+    tally: TallyVector,
     architecture: ArchitectureVector,
     context: ContextVector,
     data_key: KeyVector,
@@ -69,6 +75,38 @@ struct DatasetVector {
     labels: Vec<u16>,
     bytes: String,
     digest: DataDigest,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ValuesVector {
+    width: usize,
+    exponent: i16,
+    inputs: Vec<u16>,
+    values: Vec<i32>,
+    bytes: String,
+    digest: DataDigest,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MetricVector {
+    value: Metric,
+    bytes: String,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MinimumVector {
+    value: Threshold,
+    bytes: String,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TallyVector {
+    value: Tally,
+    bytes: String,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -141,6 +179,47 @@ struct RefusedVector {
     error: String,
 }
 
+/// The usual terms for a task of values.
+fn of_values() -> CompetitionSpec {
+    let mut spec = spec();
+    spec.task = Task::Regression { exponent: -10 };
+    spec.metric = Metric::R2;
+    spec.minimum = Threshold::AtMost { sum: 1 << 80 };
+    spec
+}
+
+fn metrics() -> Vec<MetricVector> {
+    let metrics = [
+        Metric::Accuracy,
+        Metric::TopK { k: 5 },
+        Metric::BalancedAccuracy,
+        Metric::MacroF1,
+        Metric::Mse,
+        Metric::Rmse,
+        Metric::Mae,
+        Metric::R2,
+    ];
+    let vector = |value: Metric| MetricVector {
+        bytes: hex::encode(value.to_bytes()),
+        value,
+    };
+    metrics.map(vector).into()
+}
+
+fn minima() -> Vec<MinimumVector> {
+    let millionths = 925_000;
+    let minima = [
+        Threshold::None,
+        Threshold::AtLeast { millionths },
+        Threshold::AtMost { sum: 1 << 90 },
+    ];
+    let vector = |value: Threshold| MinimumVector {
+        bytes: hex::encode(value.to_bytes()),
+        value,
+    };
+    minima.map(vector).into()
+}
+
 fn transactions(world: &World) -> Vec<TransactionVector> {
     let (competition, registration) = (CompetitionId::of(b"c"), RegistrationId::of(b"r"));
     let actions = [
@@ -149,6 +228,7 @@ fn transactions(world: &World) -> Vec<TransactionVector> {
             amount: Amount::new(1_234_567),
         },
         open(spec()),
+        open(of_values()),
         Action::CancelCompetition { competition },
         Action::Register {
             competition,
@@ -263,6 +343,12 @@ fn vectors() -> Vectors {
     let world = World::new();
     let (inputs, labels) = (vec![0, 1, 2, 255, 4_095, 7], vec![2, 0]);
     let dataset = Dataset::new(3, 3, inputs.clone(), labels.clone()).unwrap();
+    let targets = Targets::Values {
+        exponent: -3,
+        values: vec![-1, 1 << 24],
+    };
+    let values = Dataset::with_targets(2, vec![1, 2, 3, 4], targets).unwrap();
+    let tally = Tally::new(vec![0, 258, 1 << 100]).unwrap();
     let architecture = Architecture::new(784, vec![128, 32], 10, 8).unwrap();
     let context = Context {
         network: genesis().network_id(),
@@ -308,6 +394,20 @@ fn vectors() -> Vectors {
             bytes: hex::encode(dataset.to_bytes()),
             digest: dataset.digest(),
         },
+        values: ValuesVector {
+            width: 2,
+            exponent: -3,
+            inputs: vec![1, 2, 3, 4],
+            values: vec![-1, 1 << 24],
+            bytes: hex::encode(values.to_bytes()),
+            digest: values.digest(),
+        },
+        metrics: metrics(),
+        minima: minima(),
+        tally: TallyVector {
+            bytes: hex::encode(tally.to_bytes()),
+            value: tally,
+        },
         architecture: ArchitectureVector {
             bytes: hex::encode(architecture.to_bytes()),
             parameters: architecture.parameters(),
@@ -345,6 +445,10 @@ fn encodings_names_and_signatures_are_pinned() {
         transactions,
         block,
         dataset,
+        values,
+        metrics,
+        minima,
+        tally,
         architecture,
         context,
         data_key,
@@ -402,6 +506,29 @@ fn encodings_names_and_signatures_are_pinned() {
         (decoded::<Dataset>(&bytes), value.digest()),
         (value, digest)
     );
+
+    let ValuesVector {
+        width,
+        exponent,
+        inputs,
+        values,
+        bytes,
+        digest,
+    } = values;
+    let targets = Targets::Values { exponent, values };
+    let value = Dataset::with_targets(width, inputs, targets).unwrap();
+    assert_eq!(
+        (decoded::<Dataset>(&bytes), value.digest()),
+        (value, digest)
+    );
+    for MetricVector { value, bytes } in metrics {
+        assert_eq!(decoded::<Metric>(&bytes), value);
+    }
+    for MinimumVector { value, bytes } in minima {
+        assert_eq!(decoded::<Threshold>(&bytes), value);
+    }
+    let TallyVector { value, bytes } = tally;
+    assert_eq!(decoded::<Tally>(&bytes), value);
 
     let ArchitectureVector {
         value,
