@@ -252,7 +252,9 @@ pub enum DatasetError {
         classes: usize,
     },
     /// A target value too far from 0.
-    #[error("sample {sample} has target {value}, targets lie between -{MAX_TARGET} and {MAX_TARGET}")]
+    #[error(
+        "sample {sample} has target {value}, targets lie between -{MAX_TARGET} and {MAX_TARGET}"
+    )]
     Value {
         /// Index of the sample.
         sample: usize,
@@ -360,6 +362,11 @@ impl Dataset {
     /// The encoded features of sample `index`.
     pub fn input(&self, index: usize) -> &[u16] {
         &self.inputs[index * self.width..][..self.width]
+    }
+
+    /// The encoded features of a range of samples, row-major.
+    pub fn inputs(&self, samples: std::ops::Range<usize>) -> &[u16] {
+        &self.inputs[samples.start * self.width..samples.end * self.width]
     }
 
     /// The right answers.

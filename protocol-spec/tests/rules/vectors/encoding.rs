@@ -1,8 +1,8 @@
 //! `vectors/encoding.json`: encodings, names, signatures, and bytes that must be refused.
 
 use agon_protocol::block::Block;
-use agon_protocol::competition::CompetitionSpec;
 use agon_protocol::codec::{Decode, Encode};
+use agon_protocol::competition::CompetitionSpec;
 use agon_protocol::digest::{
     BlobId, BlockId, CompetitionId, DataDigest, KeyCommitment, NetworkId, RegistrationId,
     TransactionId,
