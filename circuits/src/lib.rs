@@ -10,12 +10,7 @@ pub mod data;
 pub mod graph;
 pub mod model;
 
-pub mod commitment;
 pub mod generators;
-pub mod layout;
-pub mod prover;
-pub mod submission;
-pub mod verifier;
 
 // The next proof system (decision 0014): complete and tested as modules, not yet what `prover` and `verifier` use.
 #[allow(dead_code)]
@@ -29,22 +24,9 @@ mod relations;
 #[allow(dead_code)]
 mod transcript;
 
-mod challenge;
-mod circuit;
-mod columns;
 mod cpu;
 mod field;
-mod keys;
-mod link;
 mod msm;
-mod public;
 mod random;
-mod standalone;
-mod witness;
 
-#[cfg(test)]
-mod soundness;
-
-pub use challenge::FORMAT_VERSION;
 pub use cpu::{UnsupportedCpu, check_cpu};
-pub use standalone::standalone_context;
