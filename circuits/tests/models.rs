@@ -5,11 +5,9 @@
 mod support;
 
 use agon_circuits::data::{encode, fit_encoding};
-use agon_circuits::graph::Op;
 use agon_circuits::model::float_graph::{FloatOp, Function};
 use agon_circuits::model::{
-    CheckError, ImportError, IntegerModel, QuantiseError, ReferenceModel, check, check_task, import,
-    quantise,
+    CheckError, ImportError, IntegerModel, ReferenceModel, check, check_task, import, quantise,
 };
 use agon_protocol::codec::{Decode, Encode};
 use agon_protocol::statement::{Dataset, FeatureEncoding, InputEncoding, Targets, Task};
@@ -52,7 +50,9 @@ fn every_model_scores_in_integers_as_it_did_natively() {
             failures.push(format!("{name}: float {float}, native {native}"));
         }
         if (integer - native).abs() > integer_limit || flips * 100 > report.samples {
-            failures.push(format!("{name}: integer {integer}, native {native}, flips {flips}"));
+            failures.push(format!(
+                "{name}: integer {integer}, native {native}, flips {flips}"
+            ));
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
@@ -260,6 +260,21 @@ fn refuses_external_weights_by_the_name_of_their_file() {
 }
 
 #[test]
+fn the_task_follows_from_the_outputs_and_the_labels() {
+    let task = |name: &str, labels: &str| check_task(&import(&model(name)).unwrap(), &data(labels));
+    assert_eq!(task("mlp3", "digits").unwrap(), Task::from(10));
+    assert_eq!(
+        task("hand_single_logit", "breast_cancer").unwrap(),
+        Task::from(2)
+    );
+    let values = task("sk_ridge_diabetes", "diabetes").unwrap();
+    // targets up to 346 in at most 2^13 steps
+    assert_eq!(values, Task::Regression { exponent: -4 });
+    let sigmoid = task("hand_sigmoid", "breast_cancer").unwrap();
+    assert_eq!(sigmoid, Task::from(2));
+}
+
+#[test]
 fn refuses_data_of_another_width() {
     let result = check(&model("sk_mlp_digits"), &data("iris"));
     assert!(
@@ -301,7 +316,10 @@ fn integer_models_survive_storage_and_refuse_damage() {
     let float = import(&model("torch_mlp_64_32_10_legacy")).unwrap();
     let rows = &task.train.as_ref().unwrap().features;
     let integer = quantise(&float, &encoding, Task::from(10), rows).unwrap();
-    assert_eq!(quantise(&float, &encoding, Task::from(10), rows).unwrap(), integer);
+    assert_eq!(
+        quantise(&float, &encoding, Task::from(10), rows).unwrap(),
+        integer
+    );
     let dataset = encode(&encoding, &task.test, 10).unwrap();
     assert_eq!(integer.accepts(&dataset), Ok(()));
     let bytes = integer.to_bytes();
@@ -319,10 +337,12 @@ fn every_imported_model_computes_nearly_the_same_in_integers() {
     let mut failures = Vec::new();
     for Imported { name, .. } in manifest().graphs {
         let graph = import(&model(&name)).unwrap();
-        let (samples, _) = expected(&name);
+        let (samples, outputs) = expected(&name);
         let encoding = encoding_of(&samples);
         let task = match graph.outputs() {
-            1 => Task::Regression { exponent: -8 },
+            1 => Task::Regression {
+                exponent: step_of(&outputs),
+            },
             outputs => Task::from(outputs),
         };
         let rows: Vec<f64> = samples.concat();
@@ -337,7 +357,10 @@ fn every_imported_model_computes_nearly_the_same_in_integers() {
         let taken = started.elapsed();
         let committed: usize = {
             let nodes = integer.graph().nodes.iter();
-            nodes.filter(|node| node.op.is_committed()).map(|node| node.shape.size()).sum()
+            nodes
+                .filter(|node| node.op.is_committed())
+                .map(|node| node.shape.size())
+                .sum()
         };
         let dataset = inputs_of(&encoding, &samples, graph.outputs());
         let outputs = integer.all_outputs(&dataset).unwrap();
@@ -354,25 +377,49 @@ fn every_imported_model_computes_nearly_the_same_in_integers() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
+/// The exponent of a step of which the largest value has about 2^12.
+fn step_of(outputs: &[Vec<f64>]) -> i16 {
+    let largest = outputs
+        .concat()
+        .iter()
+        .fold(1e-3f64, |most, value| most.max(value.abs()));
+    largest.log2().ceil() as i16 - 12
+}
+
 /// The finest encoding of some samples.
 fn encoding_of(samples: &[Vec<f64>]) -> InputEncoding {
     let features = (0..samples[0].len()).map(|feature| {
         let values = samples.iter().map(|sample| sample[feature]);
-        let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
-        let exponent = (-60..60).find(|e| (high - low) / f64::powi(2.0, *e) <= 1_000.0).unwrap();
+        let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| {
+            (l.min(v), h.max(v))
+        });
+        let exponent = (-60..60)
+            .find(|e| (high - low) / f64::powi(2.0, *e) <= 1_000.0)
+            .unwrap();
         let offset = (low / f64::powi(2.0, exponent)).round() as i64;
-        FeatureEncoding { exponent: exponent as i16, offset, max: 1_001 }
+        FeatureEncoding {
+            exponent: exponent as i16,
+            offset,
+            max: 1_001,
+        }
     });
-    InputEncoding { features: features.collect() }
+    InputEncoding {
+        features: features.collect(),
+    }
 }
 
 fn inputs_of(encoding: &InputEncoding, samples: &[Vec<f64>], outputs: usize) -> Dataset {
     let cell = |(value, feature): (&f64, &FeatureEncoding)| {
         ((value / f64::powi(2.0, feature.exponent.into())).round() as i64 - feature.offset) as u16
     };
-    let inputs = samples.iter().flat_map(|sample| sample.iter().zip(&encoding.features).map(cell));
+    let inputs = samples
+        .iter()
+        .flat_map(|sample| sample.iter().zip(&encoding.features).map(cell));
     let labels = vec![0; samples.len()];
-    let targets = Targets::Classes { classes: outputs.max(2), labels };
+    let targets = Targets::Classes {
+        classes: outputs.max(2),
+        labels,
+    };
     Dataset::with_targets(encoding.width(), inputs.collect(), targets).unwrap()
 }
 
@@ -388,20 +435,40 @@ fn worst_difference(
     for (sample, outputs) in outputs.iter().enumerate() {
         let cells = dataset.input(sample).iter().zip(&encoding.features);
         let features: Vec<f64> = cells
-            .map(|(cell, f)| (i64::from(*cell) + f.offset) as f64 * f64::powi(2.0, f.exponent.into()))
+            .map(|(cell, f)| {
+                (i64::from(*cell) + f.offset) as f64 * f64::powi(2.0, f.exponent.into())
+            })
             .collect();
         let float = graph.scores(&features).unwrap();
-        let float = if float.len() < outputs.len() { vec![0.0, float[0]] } else { float };
+        let float = if float.len() < outputs.len() {
+            vec![0.0, float[0]]
+        } else {
+            float
+        };
         let count = float.len() as f64;
         // what all classes have in common is free
         let (a, b) = match float.len() {
             1 => (0.0, 0.0),
-            _ => (float.iter().sum::<f64>() / count, outputs.iter().sum::<i64>() as f64 / count),
+            _ => (
+                float.iter().sum::<f64>() / count,
+                outputs.iter().sum::<i64>() as f64 / count,
+            ),
         };
-        pairs.extend(float.iter().zip(outputs).map(|(f, o)| (f - a, *o as f64 - b)));
+        pairs.extend(
+            float
+                .iter()
+                .zip(outputs)
+                .map(|(f, o)| (f - a, *o as f64 - b)),
+        );
     }
-    let (ff, fo, oo) = pairs.iter().fold((0.0, 0.0, 0.0), |(ff, fo, oo), (f, o)| (ff + f * f, fo + f * o, oo + o * o));
+    let (ff, fo, oo) = pairs.iter().fold((0.0, 0.0, 0.0), |(ff, fo, oo), (f, o)| {
+        (ff + f * f, fo + f * o, oo + o * o)
+    });
     let scale = fo / oo;
     let spread = (ff / pairs.len() as f64).sqrt();
-    pairs.iter().map(|(f, o)| (f - scale * o).abs()).fold(0.0, f64::max) / spread
+    pairs
+        .iter()
+        .map(|(f, o)| (f - scale * o).abs())
+        .fold(0.0, f64::max)
+        / spread
 }

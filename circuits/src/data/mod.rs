@@ -133,7 +133,9 @@ pub enum DataError {
         reason: String,
     },
     /// A CSV without exactly one label column.
-    #[error("{count} columns are called `label` or `target`, exactly one must be; the header is {header}")]
+    #[error(
+        "{count} columns are called `label` or `target`, exactly one must be; the header is {header}"
+    )]
     LabelColumn {
         /// How many.
         count: usize,
@@ -168,7 +170,9 @@ pub enum DataError {
         largest: usize,
     },
     /// Targets of a regression task that no step suits.
-    #[error("the targets lie in {low}..={high}, which no step of 2^-256 to 2^256 suits; rescale them")]
+    #[error(
+        "the targets lie in {low}..={high}, which no step of 2^-256 to 2^256 suits; rescale them"
+    )]
     Targets {
         /// Smallest target.
         low: f64,

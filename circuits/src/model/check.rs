@@ -199,7 +199,9 @@ fn regression(report: Report, targets: &[f64], float: &[f64], integer: &[f64]) -
     let count = targets.len() as f64;
     let squares = |others: &mut dyn Iterator<Item = f64>| {
         let pairs = targets.iter().zip(others);
-        pairs.map(|(target, other)| (target - other).powi(2)).sum::<f64>()
+        pairs
+            .map(|(target, other)| (target - other).powi(2))
+            .sum::<f64>()
     };
     let mean = targets.iter().sum::<f64>() / count;
     let spread = squares(&mut std::iter::repeat(mean));

@@ -12,9 +12,7 @@ mod quantise;
 pub use check::{CheckError, Report, check, check_task};
 pub use executor::{BoundsError, InputError, IntegerModel, RunError};
 pub use float_graph::FloatGraph;
-pub use onnx::{
-    ImportError, MAX_MODEL_BYTES, ReferenceError, ReferenceModel, Unsupported, import,
-};
+pub use onnx::{ImportError, MAX_MODEL_BYTES, ReferenceError, ReferenceModel, Unsupported, import};
 pub use quantise::{QuantiseError, quantise};
 
 /// First index of the largest number.

@@ -76,6 +76,9 @@ impl ReferenceModel {
     /// The predicted class of every row of `features` (row-major).
     pub fn predictions(&self, features: &[f64]) -> Result<Vec<usize>, ReferenceError> {
         let scores = self.scores(features)?;
-        Ok(scores.iter().map(|scores| self.graph.class(scores)).collect())
+        Ok(scores
+            .iter()
+            .map(|scores| self.graph.class(scores))
+            .collect())
     }
 }

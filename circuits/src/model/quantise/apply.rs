@@ -9,9 +9,9 @@ use super::lower::{Lowering, Value};
 use super::requant::Wanted;
 
 /// Bits of a table's index: a table costs the prover as many lookups as it has entries, whatever the samples.
-const TABLE_BITS: u32 = 12;
+const TABLE_BITS: u32 = 14;
 /// The same for functions that are steep somewhere.
-const STEEP_TABLE_BITS: u32 = 15;
+const STEEP_TABLE_BITS: u32 = 16;
 /// How far beyond the values seen a function's results may go.
 const RESULT_MARGIN: f64 = 2.0;
 
@@ -94,11 +94,20 @@ impl Lowering<'_> {
                     y.clamp(results.low, results.high)
                 })
                 .collect();
-            let ends = values.iter().fold((0.0f64, 0.0f64), |ends, y| (ends.0.min(*y), ends.1.max(*y)));
+            let ends = values
+                .iter()
+                .fold((0.0f64, 0.0f64), |ends, y| (ends.0.min(*y), ends.1.max(*y)));
             let width = ends.1 - ends.0;
-            let scale = if width > 0.0 { width / steps as f64 } else { 1.0 };
+            let scale = if width > 0.0 {
+                width / steps as f64
+            } else {
+                1.0
+            };
             // at most as many steps as the range table has entries
-            Some((values.iter().map(|y| (y / scale).round() as i32).collect(), scale))
+            Some((
+                values.iter().map(|y| (y / scale).round() as i32).collect(),
+                scale,
+            ))
         };
         self.requantise(id, input, Wanted::soft(range, span), table)
     }

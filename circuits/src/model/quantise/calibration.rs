@@ -95,7 +95,8 @@ impl Calibration {
         let nodes = graph.nodes.len();
         let softmaxed: Vec<bool> = (0..nodes)
             .map(|node| {
-                let takes = |op: &FloatOp| matches!(op, FloatOp::Softmax { input } if *input == node);
+                let takes =
+                    |op: &FloatOp| matches!(op, FloatOp::Softmax { input } if *input == node);
                 graph.nodes.iter().any(|user| takes(&user.op))
             })
             .collect();
@@ -202,6 +203,12 @@ fn invent(encoding: &InputEncoding) -> Vec<Vec<u16>> {
         })
         .collect();
     rows.push(vec![0; encoding.width()]);
-    rows.push(encoding.features.iter().map(|feature| feature.max).collect());
+    rows.push(
+        encoding
+            .features
+            .iter()
+            .map(|feature| feature.max)
+            .collect(),
+    );
     rows
 }

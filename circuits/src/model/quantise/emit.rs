@@ -36,11 +36,11 @@ fn rounded(value: f64, limit: i64) -> Result<i64, Refusal> {
     }
 }
 
-fn all_rounded(
-    values: impl IntoIterator<Item = f64>,
-    limit: i64,
-) -> Result<Vec<i64>, Refusal> {
-    values.into_iter().map(|value| rounded(value, limit)).collect()
+fn all_rounded(values: impl IntoIterator<Item = f64>, limit: i64) -> Result<Vec<i64>, Refusal> {
+    values
+        .into_iter()
+        .map(|value| rounded(value, limit))
+        .collect()
 }
 
 impl Lowering<'_> {
@@ -57,7 +57,10 @@ impl Lowering<'_> {
         let node = match &graph.nodes[id].op {
             FloatOp::Bias { input, bias } => {
                 let (inner, offsets) = match self.reads_features(*input) {
-                    true => (self.emit_linear(*input, scale)?, self.feature_offsets(*input)),
+                    true => (
+                        self.emit_linear(*input, scale)?,
+                        self.feature_offsets(*input),
+                    ),
                     false => (self.emit(*input, scale)?, None),
                 };
                 self.emit_bias(id, inner, bias, offsets, scale)?
@@ -89,7 +92,9 @@ impl Lowering<'_> {
         }
         let shape = self.builder.shape(node).clone();
         let part = whole(node, &shape, coefficient);
-        Ok(self.builder.push(Op::Route(Route { parts: vec![part] }), shape)?)
+        Ok(self
+            .builder
+            .push(Op::Route(Route { parts: vec![part] }), shape)?)
     }
 
     /// Whether an operation is the linear layer over the features, which takes their own steps and offsets.
@@ -105,10 +110,15 @@ impl Lowering<'_> {
         let FloatOp::Linear { weights, .. } = &self.graph.nodes[id].op else {
             return None;
         };
-        let offsets: Vec<f64> = self.encoding.features.iter().map(|feature| {
-            let (step, offset) = feature_map(feature);
-            step * offset
-        }).collect();
+        let offsets: Vec<f64> = self
+            .encoding
+            .features
+            .iter()
+            .map(|feature| {
+                let (step, offset) = feature_map(feature);
+                step * offset
+            })
+            .collect();
         let rows = weights.values.chunks_exact(offsets.len());
         let sums = rows.map(|row| row.iter().zip(&offsets).map(|(w, o)| w * o).sum());
         let sums: Vec<f64> = sums.collect();
@@ -134,7 +144,11 @@ impl Lowering<'_> {
                 (shape.clone(), sums.collect())
             }
         };
-        let least = self.least_bias.get(&id).copied().unwrap_or(f64::NEG_INFINITY);
+        let least = self
+            .least_bias
+            .get(&id)
+            .copied()
+            .unwrap_or(f64::NEG_INFINITY);
         let values = values.iter().map(|value| value.max(least) / scale);
         let values = all_rounded(values, MAX_OFFSET)?;
         let bias = self.builder.parameter(own, values);
@@ -164,7 +178,13 @@ impl Lowering<'_> {
                     .encoding
                     .features
                     .iter()
-                    .map(|feature| if feature.max == 0 { 0.0 } else { feature_map(feature).0 / scale })
+                    .map(|feature| {
+                        if feature.max == 0 {
+                            0.0
+                        } else {
+                            feature_map(feature).0 / scale
+                        }
+                    })
                     .collect();
                 let weights = weights.values.iter().enumerate();
                 let weights = weights.map(|(index, weight)| weight * steps[index % steps.len()]);
@@ -210,7 +230,10 @@ impl Lowering<'_> {
         for part in &route.parts {
             let (source, ratio) = match self.values[part.source] {
                 Some(Value::Fixed { node, scale: own }) => (node, own * factor / scale),
-                _ => (self.emit(part.source, scale / factor.abs())?, factor.signum()),
+                _ => (
+                    self.emit(part.source, scale / factor.abs())?,
+                    factor.signum(),
+                ),
             };
             parts.push(Part {
                 source,

@@ -74,7 +74,10 @@ fn pair(graph: &mut FloatGraph) {
 /// Takes the mean over the classes off a last linear layer: it decides nothing and needs range.
 fn centre(graph: &mut FloatGraph) {
     let taken_once = |graph: &FloatGraph, id: usize| {
-        let users = graph.nodes.iter().filter(|node| node.op.inputs().contains(&id));
+        let users = graph
+            .nodes
+            .iter()
+            .filter(|node| node.op.inputs().contains(&id));
         users.count() == usize::from(id != graph.output)
     };
     let mut at = graph.output;
@@ -147,11 +150,7 @@ fn is_pair(graph: &FloatGraph) -> bool {
 }
 
 /// Predictions count the task's steps: the scale is given, and all of the range is used around what was seen.
-fn prediction(
-    lowering: &mut Lowering<'_>,
-    id: usize,
-    step: f64,
-) -> Result<NodeId, QuantiseError> {
+fn prediction(lowering: &mut Lowering<'_>, id: usize, step: f64) -> Result<NodeId, QuantiseError> {
     let planned = lowering.calibration.planned(id);
     let span = lowering.span();
     let spare = span as f64 * step - planned.width();

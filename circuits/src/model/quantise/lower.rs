@@ -90,7 +90,9 @@ pub(super) fn lower(
 fn reads_features_in_place(graph: &FloatGraph) -> bool {
     let axes = graph.nodes[0].shape.0.len();
     graph.nodes.iter().all(|node| match &node.op {
-        FloatOp::Linear { input: 0, contract, .. } => *contract == axes,
+        FloatOp::Linear {
+            input: 0, contract, ..
+        } => *contract == axes,
         op => !op.inputs().contains(&0),
     }) && graph.output != 0
 }
@@ -182,9 +184,16 @@ impl Lowering<'_> {
     /// The features as one tensor of one scale: the finest step, unless ranges differ too much.
     fn features(&mut self) -> Result<Value, QuantiseError> {
         let features = &self.encoding.features;
-        let finest = features.iter().filter(|feature| feature.max > 0 || feature.offset != 0);
-        let finest = finest.map(|feature| feature_map(feature).0).fold(f64::INFINITY, f64::min);
-        let coarsest = features.iter().map(|feature| feature_map(feature).0).fold(0.0, f64::max);
+        let finest = features
+            .iter()
+            .filter(|feature| feature.max > 0 || feature.offset != 0);
+        let finest = finest
+            .map(|feature| feature_map(feature).0)
+            .fold(f64::INFINITY, f64::min);
+        let coarsest = features
+            .iter()
+            .map(|feature| feature_map(feature).0)
+            .fold(0.0, f64::max);
         let unit = match finest.is_finite() {
             true => finest.max(coarsest / MAX_WEIGHT as f64),
             false => 1.0,
@@ -203,7 +212,10 @@ impl Lowering<'_> {
                 (offset * step / unit).round()
             })
             .collect();
-        if offsets.iter().any(|offset| offset.abs() > MAX_OFFSET as f64) {
+        if offsets
+            .iter()
+            .any(|offset| offset.abs() > MAX_OFFSET as f64)
+        {
             let problem = "some features lie too far from zero compared with others".to_owned();
             return Err(self.step_error(0, problem));
         }
@@ -211,7 +223,11 @@ impl Lowering<'_> {
         let mut node = 0;
         if steps.iter().any(|step| *step != 1) {
             let weights = self.builder.parameter(flat.clone(), steps);
-            let op = Op::Scale { input: node, weights, axis: 0 };
+            let op = Op::Scale {
+                input: node,
+                weights,
+                axis: 0,
+            };
             node = self.push(0, op, flat.clone())?;
         }
         if offsets.iter().any(|offset| *offset != 0.0) {
@@ -243,12 +259,20 @@ impl Lowering<'_> {
             FloatOp::Route { route, factor } => self.route(id, route, *factor)?,
             FloatOp::Multiply { left, right } => self.multiply(id, *left, *right)?,
             FloatOp::MatMul { left, right } => self.mat_mul(id, *left, *right)?,
-            FloatOp::Divide { numerator, denominator } => self.divide(id, *numerator, *denominator)?,
+            FloatOp::Divide {
+                numerator,
+                denominator,
+            } => self.divide(id, *numerator, *denominator)?,
             FloatOp::Max { inputs } => self.max(id, inputs)?,
             FloatOp::Apply { input, function } => self.apply(id, *input, *function)?,
             FloatOp::Softmax { input } => self.softmax(id, *input)?,
             // means were separated
-            FloatOp::Normalise { input, axes, epsilon, .. } => self.normalise(id, *input, *axes, *epsilon)?,
+            FloatOp::Normalise {
+                input,
+                axes,
+                epsilon,
+                ..
+            } => self.normalise(id, *input, *axes, *epsilon)?,
         };
         self.values[id] = Some(value);
         // what several operations take is made once
@@ -279,11 +303,23 @@ impl Lowering<'_> {
         let mut sources: Vec<usize> = route.parts.iter().map(|part| part.source).collect();
         sources.sort_unstable();
         sources.dedup();
-        let taken: usize = sources.iter().map(|source| graph.nodes[*source].shape.size()).sum();
+        let taken: usize = sources
+            .iter()
+            .map(|source| graph.nodes[*source].shape.size())
+            .sum();
         if graph.nodes[id].shape.size() > taken {
             for source in &sources {
                 if matches!(self.values[*source], Some(Value::Pending)) {
                     self.narrow(*source, self.bits[*source])?;
+                }
+            }
+        }
+        // sums of products would soon be too wide to bring back
+        let sums = route.parts.len() > 1 || route.parts.iter().any(|part| !part.sums.is_empty());
+        if sums {
+            for source in &sources {
+                if let Some(Value::Fixed { .. }) = self.values[*source] {
+                    self.weighable(*source)?;
                 }
             }
         }
@@ -307,18 +343,37 @@ impl Lowering<'_> {
                 true => part.coefficient.saturating_neg(),
                 false => part.coefficient,
             };
-            parts.push(Part { source: node, coefficient, ..part.clone() });
+            parts.push(Part {
+                source: node,
+                coefficient,
+                ..part.clone()
+            });
         }
-        let node = self.push(id, Op::Route(Route { parts }), graph.nodes[id].shape.clone())?;
-        Ok(Value::Fixed { node, scale: scale * factor.abs() })
+        let node = self.push(
+            id,
+            Op::Route(Route { parts }),
+            graph.nodes[id].shape.clone(),
+        )?;
+        Ok(Value::Fixed {
+            node,
+            scale: scale * factor.abs(),
+        })
     }
 
-    pub(super) fn multiply(&mut self, id: usize, left: usize, right: usize) -> Result<Value, QuantiseError> {
+    pub(super) fn multiply(
+        &mut self,
+        id: usize,
+        left: usize,
+        right: usize,
+    ) -> Result<Value, QuantiseError> {
         let (left, left_scale) = self.narrow(left, self.bits[left])?;
         let (right, right_scale) = self.narrow(right, self.bits[right])?;
         let shape = self.graph.nodes[id].shape.clone();
         let node = self.push(id, Op::Multiply { left, right }, shape)?;
-        Ok(Value::Fixed { node, scale: left_scale * right_scale })
+        Ok(Value::Fixed {
+            node,
+            scale: left_scale * right_scale,
+        })
     }
 
     fn mat_mul(&mut self, id: usize, left: usize, right: usize) -> Result<Value, QuantiseError> {
@@ -327,7 +382,10 @@ impl Lowering<'_> {
         let (right, right_scale) = self.narrow(right, bits)?;
         let shape = self.graph.nodes[id].shape.clone();
         let node = self.push(id, Op::MatMul { left, right }, shape)?;
-        Ok(Value::Fixed { node, scale: left_scale * right_scale })
+        Ok(Value::Fixed {
+            node,
+            scale: left_scale * right_scale,
+        })
     }
 
     fn max(&mut self, id: usize, inputs: &[usize]) -> Result<Value, QuantiseError> {
@@ -341,7 +399,11 @@ impl Lowering<'_> {
         let (nodes, scale) = nodes;
         let node = match nodes.as_slice() {
             [only] => *only,
-            _ => self.push(id, Op::Max { inputs: nodes }, self.graph.nodes[id].shape.clone())?,
+            _ => self.push(
+                id,
+                Op::Max { inputs: nodes },
+                self.graph.nodes[id].shape.clone(),
+            )?,
         };
         Ok(Value::Fixed { node, scale })
     }
@@ -381,15 +443,30 @@ impl Lowering<'_> {
         // the coarsest scale that any of them needs
         let mut unit = 0.0f64;
         for input in inputs {
-            unit = unit.max(self.fit(*input, Wanted { firm: true, ..Wanted::soft(range, span) })?.unit);
+            unit = unit.max(
+                self.fit(
+                    *input,
+                    Wanted {
+                        firm: true,
+                        ..Wanted::soft(range, span)
+                    },
+                )?
+                .unit,
+            );
             self.rewind(mark);
         }
         let half = span as f64 * unit;
         let low = (range.low / range.width().max(f64::MIN_POSITIVE) * half).max(-half);
-        let range = super::calibration::Range { low, high: low + half };
+        let range = super::calibration::Range {
+            low,
+            high: low + half,
+        };
         let mut nodes = Vec::new();
         for input in inputs {
-            let wanted = Wanted { unit: Some(unit), ..Wanted::soft(range, span) };
+            let wanted = Wanted {
+                unit: Some(unit),
+                ..Wanted::soft(range, span)
+            };
             let fit = self.fit(*input, wanted)?;
             nodes.push(self.push_requant(*input, fit, None)?);
         }

@@ -31,11 +31,13 @@ use crate::data::power_of_two;
 use calibration::Calibration;
 
 /// Sizes of the range table that are tried, smallest first.
-const RANGE_BITS: [u32; 3] = [12, 14, 16];
+const RANGE_BITS: [u32; 5] = [12, 13, 14, 15, 16];
 /// One flipped prediction in so many rows is taken to be a tie.
 const ROWS_PER_FLIP: usize = 400;
+/// Largest squared error of integer logits, in parts of the float logits' variance: half a percent each.
+const LOGIT_NOISE: f64 = 2.5e-5;
 /// Largest squared error of integer predictions, in parts of the float predictions' variance.
-const NOISE: f64 = 1e-4;
+const VALUE_NOISE: f64 = 1e-4;
 
 /// Why a model cannot be quantised.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -158,37 +160,59 @@ pub fn quantise(
 
 /// How far the integer model is from the float model on the calibration rows; up to 1 is close enough.
 fn loss(model: &IntegerModel, task: Task, calibration: &Calibration) -> f64 {
-    let rows = calibration.inputs.len();
-    let mut flips = 0;
-    let (mut error, mut sum, mut squares) = (0.0, 0.0, 0.0);
-    for (inputs, scores) in calibration.inputs.iter().zip(&calibration.scores) {
-        let Ok(outputs) = model.outputs(inputs) else {
-            return f64::INFINITY;
-        };
-        match task {
-            Task::Classification { .. } => {
-                let class = match scores.as_slice() {
-                    [score] => usize::from(*score > 0.0),
-                    scores => super::first_largest(scores),
-                };
-                flips += usize::from(super::first_largest(&outputs) != class);
-            }
-            Task::Regression { exponent } => {
-                let step = power_of_two(i32::from(exponent).clamp(-1_000, 1_000));
-                let (score, steps) = (scores[0] / step, outputs[0] as f64);
-                error += (steps - score).powi(2);
-                sum += score;
-                squares += score * score;
-            }
+    let mut outputs = Vec::with_capacity(calibration.inputs.len());
+    for inputs in &calibration.inputs {
+        match model.outputs(inputs) {
+            Ok(output) => outputs.push(output),
+            Err(_) => return f64::INFINITY,
         }
     }
     match task {
-        Task::Classification { .. } => flips as f64 / (rows / ROWS_PER_FLIP).max(1) as f64,
-        Task::Regression { .. } => {
-            let count = rows.max(1) as f64;
-            let variance = (squares - sum * sum / count).max(0.0);
-            // rounding to the task's own step is no loss
-            error / (NOISE * variance + count)
+        Task::Classification { .. } => logit_loss(&outputs, &calibration.scores),
+        Task::Regression { exponent } => {
+            let step = power_of_two(i32::from(exponent).clamp(-1_000, 1_000));
+            value_loss(&outputs, &calibration.scores, step)
         }
     }
+}
+
+/// Flipped predictions, and what of the logits' variance no common factor explains.
+fn logit_loss(outputs: &[Vec<i64>], scores: &[Vec<f64>]) -> f64 {
+    let mut flips = 0;
+    let (mut squares, mut mixed, mut found) = (0.0, 0.0, 0.0);
+    for (outputs, scores) in outputs.iter().zip(scores) {
+        flips += usize::from(super::first_largest(outputs) != super::first_largest(scores));
+        // what all logits have in common decides nothing
+        let count = scores.len() as f64;
+        let float_mean = scores.iter().sum::<f64>() / count;
+        let integer_mean = outputs.iter().sum::<i64>() as f64 / count;
+        for (output, score) in outputs.iter().zip(scores) {
+            let (integer, float) = (*output as f64 - integer_mean, score - float_mean);
+            squares += float * float;
+            mixed += float * integer;
+            found += integer * integer;
+        }
+    }
+    let unexplained = match squares * found > 0.0 {
+        true => 1.0 - mixed * mixed / (squares * found),
+        // nothing to explain, or all of it
+        false => f64::from(u8::from(squares > 0.0)),
+    };
+    let allowed = (outputs.len() / ROWS_PER_FLIP).max(1);
+    (flips as f64 / allowed as f64).max(unexplained / LOGIT_NOISE)
+}
+
+/// The squared error of predictions in steps.
+fn value_loss(outputs: &[Vec<i64>], scores: &[Vec<f64>], step: f64) -> f64 {
+    let (mut error, mut sum, mut squares) = (0.0, 0.0, 0.0);
+    for (outputs, scores) in outputs.iter().zip(scores) {
+        let score = scores[0] / step;
+        error += (outputs[0] as f64 - score).powi(2);
+        sum += score;
+        squares += score * score;
+    }
+    let count = outputs.len().max(1) as f64;
+    let variance = (squares - sum * sum / count).max(0.0);
+    // rounding to the task's own step is no loss
+    error / (VALUE_NOISE * variance + count)
 }

@@ -72,7 +72,11 @@ impl Lowering<'_> {
         let kept = shape.0.len() - axes;
         let count = shape.0[kept..].iter().product::<usize>() as f64;
         let planned = self.calibration.planned(input);
-        let reach = planned.low.abs().max(planned.high).max(f64::MIN_POSITIVE.sqrt());
+        let reach = planned
+            .low
+            .abs()
+            .max(planned.high)
+            .max(f64::MIN_POSITIVE.sqrt());
         let range = Range {
             low: -reach,
             high: reach,

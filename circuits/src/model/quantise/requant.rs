@@ -91,10 +91,7 @@ impl Lowering<'_> {
                 (false, _) => 1 << (shift - 1),
             };
             let hull = self.builder.hull(input);
-            let floors = (
-                (hull.low + offset) >> shift,
-                (hull.high + offset) >> shift,
-            );
+            let floors = ((hull.low + offset) >> shift, (hull.high + offset) >> shift);
             let mut fit = Fit {
                 input,
                 shift,
@@ -136,7 +133,10 @@ impl Lowering<'_> {
                     Err(refusal) => Err(self.refused(id, refusal)),
                 }
             }
-            None => Err(self.step_error(id, "its values can become too large for the range that the proof holds".to_owned())),
+            None => Err(self.step_error(
+                id,
+                "its values can become too large for the range that the proof holds".to_owned(),
+            )),
         }
     }
 
@@ -221,10 +221,19 @@ impl Lowering<'_> {
 
 /// The least and the largest integer.
 fn bounds(wanted: &Wanted, unit: f64) -> (i64, i64) {
-    let Wanted { range, span, firm, unit: given, .. } = wanted;
+    let Wanted {
+        range,
+        span,
+        firm,
+        unit: given,
+        ..
+    } = wanted;
     if *firm || given.is_some() {
         let low = (range.low / unit).round().max(-(*span as f64)) as i64;
-        let high = (range.high / unit).round().min((low + span) as f64).max(0.0) as i64;
+        let high = (range.high / unit)
+            .round()
+            .min((low + span) as f64)
+            .max(0.0) as i64;
         return (low, high.max(low + 1));
     }
     let below = match range.width() > 0.0 {

@@ -15,7 +15,7 @@ use super::requant::Wanted;
 /// Powers of numbers below this are 0: `e^-16` is `2^-23`.
 const DEPTH: f64 = 16.0;
 /// Bits of the table of powers.
-const TABLE_BITS: u32 = 12;
+const TABLE_BITS: u32 = 14;
 /// Tensors compared at once for the largest.
 const RADIX: usize = 16;
 
