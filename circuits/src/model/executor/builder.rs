@@ -60,6 +60,12 @@ impl Builder {
         &self.nodes[node].shape
     }
 
+    /// What the entries of a node can be.
+    #[cfg(test)]
+    pub(in crate::model) fn intervals(&self, node: NodeId) -> &[Interval] {
+        &self.intervals[node]
+    }
+
     /// What any entry of a node can be.
     pub(in crate::model) fn hull(&self, node: NodeId) -> Interval {
         let mut hull = self.intervals[node][0];

@@ -198,7 +198,7 @@ fn invent(encoding: &InputEncoding) -> Vec<Vec<u16>> {
         .map(|_| {
             let features = encoding.features.iter();
             features
-                .map(|feature| (next() * (u64::from(feature.max) + 1) >> 32) as u16)
+                .map(|feature| ((next() * (u64::from(feature.max) + 1)) >> 32) as u16)
                 .collect()
         })
         .collect();
