@@ -172,6 +172,7 @@ impl Scene {
 #[test]
 fn random_models_are_proven_and_verified() {
     for seed in 0..24 {
+        eprintln!("seed {seed}");
         let scene = Scene::new(seed, 1 + seed as usize % 9);
         let submission = scene.prove();
         let tally = scene.tally();

@@ -17,7 +17,7 @@ use crate::chunk::{Chunk, MAX_CHUNKS};
 use crate::commitment::{CommittedModel, model_row_bits};
 use crate::cost::Cost;
 use crate::generators::{GeneratorCache, GeneratorsError};
-use crate::model::executor::{InputError, RunError};
+use crate::model::{InputError, RunError};
 use crate::progress::done;
 use crate::proof::{self, CommittedRows, Making, ProofError, Proven};
 use crate::random::{RandomnessError, fresh_seed};

@@ -13,9 +13,7 @@
 //! last resort. Files with external data are refused, since only the given bytes are read.
 
 mod builder;
-mod dense;
 mod fold;
-mod form;
 mod graph;
 mod operators;
 mod pointwise;
@@ -32,7 +30,6 @@ use thiserror::Error;
 use tract_onnx::prelude::{Framework, InferenceModelExt, TypedModel};
 
 use super::float_graph::FloatGraph;
-pub use dense::dense;
 pub use reference::{ReferenceError, ReferenceModel};
 
 /// Largest file that is read.
