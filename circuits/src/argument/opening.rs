@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::channel::Channel;
 use super::flow::{Claim, Opened};
 use super::form::Form;
-use super::multilinear::{eq_points, eq_prefix, eq_table, zero_weight};
+use super::multilinear::{eq_points, eq_prefix, eq_table};
 use super::plan::{Plan, TensorId};
 use super::sumcheck::{Instance, Table, Term, sumcheck};
 use crate::field::{Scalar, from_signed, powers};
@@ -151,16 +151,9 @@ fn group(plan: &Plan<'_>, model_row_bits: u32, claims: &[Claim], weights: &[Scal
     for (claim, weight) in claims.iter().zip(weights) {
         let own = own_row_bits(plan, model_row_bits, claim.opened) as usize;
         let (high, low) = claim.point.split_at(claim.point.len().saturating_sub(own));
-        // A shorter vector is one of full length whose other entries are zero; any coordinates serve to say so, and those
-        // of the point that it was part of let it join others there.
-        let missing = width - low.len();
-        let preceding: &[Scalar] = match high.is_empty() && claim.before.len() >= missing {
-            true => &claim.before[claim.before.len() - missing..],
-            false => &[],
-        };
-        let mut point = vec![Scalar::ZERO; missing - preceding.len()];
-        point.extend_from_slice(preceding);
-        let scale = zero_weight(preceding);
+        // A shorter vector is the beginning of a row, where the further coordinates are 0. Nobody has looked at the rest of the
+        // row, so it must not count: with other coordinates, known before the value is sent, the value could make up for it.
+        let mut point = vec![Scalar::ZERO; width - low.len()];
         point.extend_from_slice(low);
         let rows = match claim.opened {
             Opened::Tensor(tensor) => plan.tensor_rows(tensor),
@@ -171,7 +164,7 @@ fn group(plan: &Plan<'_>, model_row_bits: u32, claims: &[Claim], weights: &[Scal
             opened: claim.opened,
             rows: rows.collect(),
         };
-        let value = claim.value.times(*weight * scale);
+        let value = claim.value.times(*weight);
         match groups.iter_mut().find(|group| group.point == point) {
             Some(group) => {
                 group.members.push(member);
