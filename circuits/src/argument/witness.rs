@@ -174,17 +174,18 @@ fn kept_nodes(graph: &Graph) -> Vec<bool> {
     let mut kept = vec![false; graph.nodes.len()];
     kept[graph.output] = true;
     for (index, node) in graph.nodes.iter().enumerate() {
-        let passes = match &node.op {
-            Op::Requant { .. } | Op::Bias { .. } => true,
-            Op::Route(route) => adds_whole_tensors(graph, route, index),
-            _ => false,
+        let inputs = node.op.inputs();
+        let needed = match &node.op {
+            Op::Requant { .. } | Op::Bias { .. } => 0,
+            // the values of all sources but the last are sent
+            Op::Route(route) if adds_whole_tensors(graph, route, index) => {
+                inputs.len().saturating_sub(1)
+            }
+            _ => inputs.len(),
         };
-        if !passes {
-            node.op
-                .inputs()
-                .into_iter()
-                .for_each(|input| kept[input] = true);
-        }
+        inputs[..needed]
+            .iter()
+            .for_each(|input| kept[*input] = true);
     }
     kept
 }
