@@ -19,6 +19,9 @@ pub(crate) struct Channel {
     revealed: Vec<Scalar>,
     shown: usize,
     system: System,
+    /// Where a dishonest prover sends another number, for tests: the message's index, and by how much it is larger.
+    #[cfg(test)]
+    pub(crate) lie: Option<(usize, Scalar)>,
 }
 
 enum Side {
@@ -58,6 +61,8 @@ impl Channel {
             revealed: Vec::new(),
             shown: 0,
             system: System::default(),
+            #[cfg(test)]
+            lie: None,
         }
     }
 
@@ -91,6 +96,11 @@ impl Channel {
         let masked = match &self.side {
             Side::Proving { pads } => {
                 let masked = value() - pads[index];
+                #[cfg(test)]
+                let masked = match self.lie {
+                    Some((at, by)) if at == index => masked + by,
+                    _ => masked,
+                };
                 self.messages.push(masked);
                 masked
             }

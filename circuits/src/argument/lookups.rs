@@ -88,6 +88,11 @@ impl Flow<'_> {
             .witness
             .map(|witness| leaves(plan, witness, fingerprint))
             .unwrap_or_default();
+        #[cfg(test)]
+        let leaves = match self.witness.and_then(|witness| witness.lies.leaves.as_ref()) {
+            Some(lie) => lie(leaves),
+            None => leaves,
+        };
         let leaf = fraction_sum(channel, leaves, plan.depth());
         let mut looked = Looked {
             point: leaf.point.clone(),
@@ -189,6 +194,11 @@ impl Flow<'_> {
         let bits = self.plan.tensor_bits(tensor);
         let (before, point) = looked.at(bits);
         let value = self.tensor_value(tensor, point);
+        #[cfg(test)]
+        let value = match self.witness.and_then(|witness| witness.lies.looked.as_ref()) {
+            Some(lie) => value + lie(tensor, before, point),
+            None => value,
+        };
         let form = channel.send(|| value);
         self.claim(Opened::Tensor(tensor), before, point, &form);
         looked.tensors[tensor] = Some(form.clone());
@@ -273,7 +283,7 @@ fn leaves(plan: &Plan<'_>, witness: &Witness, fingerprint: Fingerprint) -> Leave
                 let counts = &witness.tensors[plan.tensor(Role::Multiplicity(table))];
                 let entries = table_entries(plan, table);
                 for (index, (count, (input, output))) in counts.iter().zip(entries).enumerate() {
-                    above[index] = -Scalar::from(*count as u64);
+                    above[index] = -from_signed(i64::from(*count));
                     below[index] = fingerprint.of(plan, table, input, output);
                 }
             }

@@ -10,7 +10,7 @@ pub(crate) mod batch;
 pub(crate) mod channel;
 pub(crate) mod flow;
 pub(crate) mod form;
-mod fractions;
+pub(crate) mod fractions;
 mod layers;
 mod lookups;
 pub(crate) mod multilinear;
