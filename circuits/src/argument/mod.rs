@@ -7,6 +7,7 @@
 //! committed vector at one point.
 
 pub(crate) mod batch;
+pub(crate) mod bounds;
 pub(crate) mod channel;
 pub(crate) mod flow;
 pub(crate) mod form;
