@@ -89,7 +89,10 @@ impl Flow<'_> {
             .map(|witness| leaves(plan, witness, fingerprint))
             .unwrap_or_default();
         #[cfg(test)]
-        let leaves = match self.witness.and_then(|witness| witness.lies.leaves.as_ref()) {
+        let leaves = match self
+            .witness
+            .and_then(|witness| witness.lies.leaves.as_ref())
+        {
             Some(lie) => lie(leaves),
             None => leaves,
         };
@@ -195,7 +198,10 @@ impl Flow<'_> {
         let (before, point) = looked.at(bits);
         let value = self.tensor_value(tensor, point);
         #[cfg(test)]
-        let value = match self.witness.and_then(|witness| witness.lies.looked.as_ref()) {
+        let value = match self
+            .witness
+            .and_then(|witness| witness.lies.looked.as_ref())
+        {
             Some(lie) => value + lie(tensor, before, point),
             None => value,
         };

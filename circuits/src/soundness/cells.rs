@@ -61,7 +61,9 @@ fn every_message_is_bound_after_the_fact() {
             changed.messages[message] += Scalar::ONE;
             assert!(!scene.accepts(&changed, &witness.tally));
             let mut swapped = talk.clone();
-            swapped.messages.swap(message, (message + 1) % talk.messages.len());
+            swapped
+                .messages
+                .swap(message, (message + 1) % talk.messages.len());
             assert!(!scene.accepts(&swapped, &witness.tally));
         }
         let mut changed = talk.clone();

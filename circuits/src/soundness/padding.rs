@@ -62,9 +62,9 @@ fn the_rest_of_a_row_counts_nowhere() {
             }
             let before = &before[before.len() - 3..];
             let first = eq_index(before, 0).invert().unwrap();
-            let spilled = also.iter().map(|leaf| {
-                first * eq_index(before, leaf >> 8) * eq_index(point, leaf & 255)
-            });
+            let spilled = also
+                .iter()
+                .map(|leaf| first * eq_index(before, leaf >> 8) * eq_index(point, leaf & 255));
             spilled.sum()
         })),
     };
@@ -127,7 +127,9 @@ fn the_padding_of_axes_is_no_free_number() {
     // a prediction, or a class behind, that is no class
     let mut witness = scene.witness();
     let behind = scene.tensor(Role::Behind);
-    let cells: Vec<usize> = (0..32).filter(|i| witness.tensors[behind][*i] == 1).collect();
+    let cells: Vec<usize> = (0..32)
+        .filter(|i| witness.tensors[behind][*i] == 1)
+        .collect();
     witness.tensors[behind].swap(cells[0], (cells[0] & !7) + 6);
     witness.count_lookups(&scene.plan());
     assert!(!scene.believes(&witness));

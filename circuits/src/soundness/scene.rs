@@ -127,10 +127,7 @@ impl Scene {
 
     /// The witness of a machine that computes other values: `edit(sample, node, values)` is called for each node, before others
     /// take its values.
-    pub(super) fn witness_where(
-        &self,
-        edit: impl Fn(usize, NodeId, &mut [i64]) + Sync,
-    ) -> Witness {
+    pub(super) fn witness_where(&self, edit: impl Fn(usize, NodeId, &mut [i64]) + Sync) -> Witness {
         let batch = self.batch();
         let run_sample = |inputs: &[u16]| {
             let same = |sample: &usize| std::ptr::eq(batch.input(*sample), inputs);

@@ -155,7 +155,9 @@ fn another_prediction_is_refused() {
     let scene = Scene::new(two_steps(4), 5, Score::Confusion);
     let predicted = scene.tensor(Role::Predicted);
     let honest = scene.witness();
-    let own = (0..4).find(|c| honest.tensors[predicted][4 + c] == 1).unwrap();
+    let own = (0..4)
+        .find(|c| honest.tensors[predicted][4 + c] == 1)
+        .unwrap();
     let label = usize::from(scene.labels[1]);
     for class in (0..4).filter(|class| *class != own) {
         for (less, more) in [(1, 1), (0, 1), (2, 2), (-1, -1)] {
@@ -208,7 +210,8 @@ fn other_errors_are_refused() {
     let honest = scene.witness();
     let [low, high] = [0, 1].map(|limb| scene.tensor(Role::Error(limb)));
     for sample in 0..6 {
-        let error = i64::from(honest.tensors[low][sample]) + 256 * i64::from(honest.tensors[high][sample]);
+        let error =
+            i64::from(honest.tensors[low][sample]) + 256 * i64::from(honest.tensors[high][sample]);
         for (by_low, by_high) in [(256, -1), (-256, 1), (-2 * error, 0), (1, 0)] {
             let mut witness = scene.witness();
             scene.add(&mut witness, Role::Error(0), sample, 0, by_low);
