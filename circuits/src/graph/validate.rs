@@ -403,7 +403,7 @@ impl Check<'_> {
         for (step, count) in steps.zip(counts) {
             ensure(count >= 1, "has an empty part")?;
             ensure(step <= MAX_STEP, "has a part that leaps")?;
-            terms = terms.checked_mul(count).unwrap_or(usize::MAX);
+            terms = terms.saturating_mul(count);
             ensure(terms <= MAX_ROUTE_TERMS, "takes too many terms")?;
             // at most 2^24 · 2^24 each
             last = last.saturating_add(step * (count - 1));
