@@ -9,6 +9,7 @@
 pub(crate) mod batch;
 pub(crate) mod bounds;
 pub(crate) mod channel;
+mod exact;
 pub(crate) mod flow;
 pub(crate) mod form;
 pub(crate) mod fractions;
