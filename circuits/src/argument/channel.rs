@@ -19,6 +19,8 @@ pub(crate) struct Channel {
     revealed: Vec<Scalar>,
     shown: usize,
     system: System,
+    /// Challenges, when counting.
+    drawn: u64,
     /// Where a dishonest prover sends another number, for tests: the message's index, and by how much it is larger.
     #[cfg(test)]
     pub(crate) lie: Option<(usize, Scalar)>,
@@ -61,6 +63,7 @@ impl Channel {
             revealed: Vec::new(),
             shown: 0,
             system: System::default(),
+            drawn: 1,
             #[cfg(test)]
             lie: None,
         }
@@ -134,7 +137,11 @@ impl Channel {
 
     /// A challenge.
     pub(crate) fn challenge(&mut self, name: &'static str) -> Scalar {
-        // also when counting: claims at different points must not seem to be at one
+        if let Side::Counting = self.side {
+            // claims at different points must not seem to be at one, and nothing else matters
+            self.drawn += 1;
+            return Scalar::from(self.drawn);
+        }
         self.transcript.challenge(name)
     }
 
