@@ -86,11 +86,8 @@ impl Flow<'_> {
             .map(|witness| leaves(plan, witness, fingerprint))
             .unwrap_or_default();
         #[cfg(test)]
-        let leaves = match self
-            .witness
-            .and_then(|witness| witness.lies.leaves.as_ref())
-        {
-            Some(lie) => lie(leaves),
+        let leaves = match self.witness {
+            Some(witness) => witness.lies.leaves(leaves),
             None => leaves,
         };
         let leaf = fraction_sum(channel, leaves, plan.depth());

@@ -56,7 +56,7 @@ pub(crate) struct Checking<'k, 'a> {
 }
 
 /// Compares everything public with the plan, so that nothing after this can fail on it.
-fn check_public(checking: &Checking<'_>) -> Result<(), Refused> {
+fn check_public(checking: &Checking<'_, '_>) -> Result<(), Refused> {
     let Checking {
         plan,
         batch,

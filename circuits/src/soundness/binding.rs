@@ -87,8 +87,10 @@ impl Curve {
                 blinds: &self.blinds,
             },
             seed: [seed; 32],
+            begin: &|_| {},
         };
-        prove(&making, &self.witness(), Transcript::new(history)).unwrap()
+        let proven = prove(&making, &self.witness(), Transcript::new(history));
+        proven.unwrap().proof
     }
 
     fn check(&self, proof: &BatchProof, history: &'static str) -> Result<bool, Refused> {

@@ -191,6 +191,7 @@ impl Scene {
             witness,
             parameters: &self.parameters,
             numbers: &held,
+            begin: &|_| {},
         };
         let bits = self.model_row_bits();
         run(
