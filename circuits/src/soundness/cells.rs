@@ -42,7 +42,7 @@ fn every_message_is_bound() {
         let witness = scene.witness();
         let count = scene.message_count();
         // all of the small scenes' messages, a share of the large ones'
-        let step = if count > 700 { 7 } else { 1 };
+        let step = if count > 400 { 7 } else { 1 };
         for message in (0..count).step_by(step) {
             let talk = scene.talk(&witness, Some((message, Scalar::ONE)));
             let accepted = scene.accepts(&talk, &witness.tally);
@@ -82,7 +82,7 @@ fn every_committed_cell_is_bound() {
                 continue;
             }
             let cells = scene.witness().tensors[tensor].len();
-            let step = (cells / 12).max(1);
+            let step = (cells / 6).max(1);
             for cell in (0..cells).step_by(step) {
                 for by in [1, -1] {
                     let mut witness = scene.witness();
