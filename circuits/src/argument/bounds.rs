@@ -79,6 +79,14 @@ impl Bounds {
         counter.bounds
     }
 
+    /// The same for so many proofs that one submission holds: the verifier does the work of all.
+    pub(crate) fn of_chunks(self, count: usize) -> Self {
+        Self {
+            work: self.work.saturating_mul(count as u64),
+            ..self
+        }
+    }
+
     /// Refuses what is beyond any limit.
     pub(crate) fn check(&self) -> Result<(), TooCostly> {
         let Self {

@@ -140,6 +140,15 @@ fn kernels_and_routes_that_take_forever_are_refused() {
     assert!(is_refused(&b.finish_within(y, -100, 100).graph));
 }
 
+/// What one chunk may ask for, a thousand may not.
+#[test]
+fn work_is_bounded_over_all_chunks() {
+    let bounds = Bounds::of(&two_steps(5).graph, 200_000, HITS, 11);
+    assert_eq!(bounds.check(), Ok(()));
+    assert_eq!(bounds.of_chunks(2).check(), Ok(()));
+    assert!(bounds.of_chunks(1_000).check().is_err());
+}
+
 #[test]
 fn many_large_maxima_are_refused() {
     let maxima = |b: &mut Builder, node| {
