@@ -6,7 +6,7 @@
 
 use ff::Field;
 
-use super::form::{Form, System};
+use super::form::{Form, ProductSum, System};
 use crate::field::Scalar;
 use crate::transcript::Transcript;
 
@@ -182,16 +182,16 @@ impl Channel {
         self.require_zero(form.shifted(-expected));
     }
 
-    /// Demands `a·b = c`.
-    pub(crate) fn require_product(&mut self, a: Form, b: Form, c: Form) {
-        self.system.products.push([a, b, c]);
+    /// Demands that products of two forms add up to a form.
+    pub(crate) fn require_products(&mut self, products: Vec<[Form; 2]>, total: Form) {
+        self.system.products.push(ProductSum { products, total });
     }
 
     /// The product of two forms, as a hidden number of its own.
     pub(crate) fn product(&mut self, a: &Form, b: &Form) -> Form {
         let value = self.value(a) * self.value(b);
         let product = self.send(|| value);
-        self.require_product(a.clone(), b.clone(), product.clone());
+        self.require_products(vec![[a.clone(), b.clone()]], product.clone());
         product
     }
 

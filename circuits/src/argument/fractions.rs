@@ -363,9 +363,9 @@ pub(crate) fn fraction_sum(channel: &mut Channel, leaves: Vec<Run>, depth: usize
             None => [Scalar::ZERO; 4],
         };
         let [p0, p1, q0, q1] = ends.map(|value| channel.send(|| value));
-        let first = channel.product(&p0, &q1);
         let mixed = p1.clone().plus(lambda, &q1);
-        channel.require_product(q0.clone(), mixed, claim.minus(&first));
+        let products = vec![[p0.clone(), q1.clone()], [q0.clone(), mixed]];
+        channel.require_products(products, claim);
         let last = channel.challenge("fraction child");
         numerator = p0.times(Scalar::ONE - last).plus(last, &p1);
         denominator = q0.times(Scalar::ONE - last).plus(last, &q1);

@@ -268,7 +268,13 @@ impl Proving {
     }
 
     /// Adds `weight` times the round's polynomial at 0, 2, 3, … to `totals`.
-    fn round(&mut self, instance: &Instance<'_>, is_over: bool, weight: Scalar, totals: &mut [Scalar]) {
+    fn round(
+        &mut self,
+        instance: &Instance<'_>,
+        is_over: bool,
+        weight: Scalar,
+        totals: &mut [Scalar],
+    ) {
         if is_over {
             // claim·(1 - X)
             self.values = vec![self.claim, Scalar::ZERO];
@@ -338,29 +344,34 @@ pub(crate) fn sumcheck(channel: &mut Channel, mut instances: Vec<Instance<'_>>) 
         point.push(challenge);
     }
     point.reverse();
-    let mut expected = Form::zero();
+    let mut products = Vec::new();
     let mut outcomes = Vec::with_capacity(instances.len());
     for (weight, instance) in weights.iter().zip(&instances) {
         let (before, own) = point.split_at(rounds - instance.variables);
         let scale = *weight * zero_weight(before);
-        let (total, values) = final_value(channel, instance, own);
-        expected.add(scale, &total);
+        let (linear, of_instance, values) = final_value(channel, instance, own);
+        claim.add(-scale, &linear);
+        products.extend(of_instance.into_iter().map(|[a, b]| [a.times(scale), b]));
         outcomes.push(Outcome {
             point: own.to_vec(),
             before: before.to_vec(),
             values,
         });
     }
-    channel.require_zero(expected.minus(&claim));
+    match products.is_empty() {
+        true => channel.require_zero(claim),
+        false => channel.require_products(products, claim),
+    }
     outcomes
 }
 
-/// The value of an instance's terms at `point`, and the hidden tables' values that it consists of.
+/// The value of an instance's terms at `point`, as a form and products of two, and the hidden tables' values that these
+/// consist of.
 fn final_value(
     channel: &mut Channel,
     instance: &Instance<'_>,
     point: &[Scalar],
-) -> (Form, Vec<Form>) {
+) -> (Form, Vec<[Form; 2]>, Vec<Form>) {
     let mut hidden = Vec::new();
     let forms: Vec<Option<Form>> = instance
         .tables
@@ -382,31 +393,36 @@ fn final_value(
             _ => table.values.first().copied().unwrap_or_default(),
         })
         .collect();
-    // Products of hidden values that occur in several terms are sent once.
+    // Of three or more hidden factors the product of all but the last is sent, once for all terms.
     let mut known: Vec<(Vec<usize>, Form)> = Vec::new();
-    let mut total = Form::zero();
+    let (mut linear, mut products) = (Form::zero(), Vec::new());
     for term in &instance.terms {
         let (secret, open): (Vec<usize>, Vec<usize>) = term
             .factors
             .iter()
             .partition(|factor| forms[**factor].is_some());
         let coefficient = open.iter().fold(term.coefficient, |c, f| c * publics[*f]);
-        let mut product = Form::public(Scalar::ONE);
-        for count in 1..=secret.len() {
-            let Some(form) = &forms[secret[count - 1]] else {
-                continue;
-            };
-            product = match (count, known.iter().find(|(key, _)| *key == secret[..count])) {
-                (1, _) => form.clone(),
-                (_, Some((_, form))) => form.clone(),
-                (_, None) => {
-                    let product = channel.product(&product, form);
-                    known.push((secret[..count].to_vec(), product.clone()));
+        let mut factors = secret.iter().filter_map(|factor| forms[*factor].as_ref());
+        let Some(last) = factors.next_back() else {
+            linear.constant += coefficient;
+            continue;
+        };
+        let Some(mut before) = factors.next().cloned() else {
+            linear.add(coefficient, last);
+            continue;
+        };
+        for (count, factor) in (2..).zip(factors) {
+            let key = &secret[..count];
+            before = match known.iter().find(|(other, _)| other == key) {
+                Some((_, form)) => form.clone(),
+                None => {
+                    let product = channel.product(&before, factor);
+                    known.push((key.to_vec(), product.clone()));
                     product
                 }
             };
         }
-        total.add(coefficient, &product);
+        products.push([before.times(coefficient), last.clone()]);
     }
-    (total, hidden)
+    (linear, products, hidden)
 }
