@@ -265,6 +265,7 @@ impl<'a> Job<'a> {
         begin(Stage::Witness);
         let (graph, score) = (self.committed.model().graph(), score_of(self.metric));
         Bounds::of(graph, range.len(), score, self.row_bits)
+            .of_chunks(chunk.count())
             .check()
             .map_err(|error| ProveError::Cost(error.to_string()))?;
         let plan = self.plan(range.len(), !chunk.is_whole());

@@ -308,7 +308,9 @@ fn check_claims(
     let outputs = data.set.task().outputs();
     same("a number of outputs of", graph.outputs(), outputs)?;
     if raw.chunks() > samples {
-        return Err(too_much("the proof has more chunks than the data has samples"));
+        return Err(too_much(
+            "the proof has more chunks than the data has samples",
+        ));
     }
     if let Some(metric) = expected.metric.filter(|metric| *metric != raw.metric) {
         return Err(Rejection::Metric {
@@ -341,6 +343,7 @@ fn plan_of<'g>(
     let samples = chunk.samples(data.samples()).len();
     let score = score_of(metric);
     Bounds::of(graph, samples, score, row_bits)
+        .of_chunks(chunk.count())
         .check()
         .map_err(too_much)?;
     Ok(Plan::new(

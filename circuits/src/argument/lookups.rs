@@ -160,8 +160,7 @@ impl Flow<'_> {
                             Form::public(real * below(classes, plan.graph.outputs()))
                         }
                     };
-                    let value =
-                        fingerprint.of_forms(lookup.table, real, &input, output.as_ref());
+                    let value = fingerprint.of_forms(lookup.table, real, &input, output.as_ref());
                     (count, value)
                 }
             };

@@ -167,7 +167,9 @@ mod tests {
     #[test]
     fn rows_combine() {
         for (count, width) in [(7, 5), (1, 600), (0, 3), (9000, 3), (70, 300)] {
-            let rows: Vec<i32> = (0..(count * width) as i32).map(|i| i * 7 % 11 - 5).collect();
+            let rows: Vec<i32> = (0..(count * width) as i32)
+                .map(|i| i * 7 % 11 - 5)
+                .collect();
             let weights = point(count);
             let combined = combine_rows(&rows, width, &weights);
             let mut expected = vec![Scalar::ZERO; width];

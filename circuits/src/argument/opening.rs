@@ -8,9 +8,9 @@ use ff::Field;
 use rayon::prelude::*;
 
 use super::channel::Channel;
+use super::exact::{self, ExactSum};
 use super::flow::{Claim, Opened};
 use super::form::Form;
-use super::exact::{self, ExactSum};
 use super::multilinear::{combine_rows, eq_points, eq_prefix, eq_table};
 use super::plan::{Plan, TensorId};
 use super::sumcheck::{Instance, Table, Term, sumcheck};

@@ -28,8 +28,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde::Serialize;
 use thiserror::Error;
 use tract_onnx::prelude::{
-    Framework, InferenceFact, InferenceModel, InferenceModelExt, OutletId, TractError,
-    TractResult, TypedModel,
+    Framework, InferenceFact, InferenceModel, InferenceModelExt, OutletId, TractError, TractResult,
+    TypedModel,
 };
 use tract_onnx::tract_hir::infer::Factoid;
 
@@ -247,7 +247,9 @@ fn facts_around(model: &InferenceModel, id: usize) -> TractResult<Facts> {
     Ok(Facts {
         inputs: inputs.into_iter().cloned().collect(),
         outputs: outputs.into_iter().cloned().collect(),
-        observed: observed.map(|fact| fact.cloned()).collect::<TractResult<_>>()?,
+        observed: observed
+            .map(|fact| fact.cloned())
+            .collect::<TractResult<_>>()?,
     })
 }
 
