@@ -97,7 +97,10 @@ impl Serialize for Tally {
 impl<'de> Deserialize<'de> for Tally {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let texts = Vec::<String>::deserialize(deserializer)?;
-        let numbers = texts.iter().map(|text| decimal(text)).collect::<Option<_>>();
+        let numbers = texts
+            .iter()
+            .map(|text| decimal(text))
+            .collect::<Option<_>>();
         numbers
             .and_then(Self::new)
             .ok_or_else(|| de::Error::custom("a tally is a list of decimal numbers as text"))

@@ -338,15 +338,8 @@ impl Run {
                 tally,
                 proof,
             } => {
-                outcome = competing::submit(
-                    state,
-                    registration,
-                    tally,
-                    *proof,
-                    verdict,
-                    place,
-                    events,
-                );
+                outcome =
+                    competing::submit(state, registration, tally, *proof, verdict, place, events);
             }
         }
         admission::use_nonce(state, &sender);

@@ -94,11 +94,7 @@ fn rejects_tallies_of_another_test_set() {
     }
     let (class, found, expected) = (1, 1, 2);
     assert_eq!(
-        refused(
-            Metric::MacroF1,
-            &[3, 0, 0, 1, 0, 0, 0, 1, 1],
-            &classes()
-        ),
+        refused(Metric::MacroF1, &[3, 0, 0, 1, 0, 0, 0, 1, 1], &classes()),
         TallyError::Class {
             class,
             found,
@@ -176,9 +172,7 @@ fn terms(metric: Metric, tally: &Tally) -> Vec<(u128, u128)> {
     let counts = tally.numbers().chunks_exact(3);
     match metric {
         Metric::BalancedAccuracy => counts.map(|c| (c[0], c[0] + c[2])).collect(),
-        _ => counts
-            .map(|c| (2 * c[0], 2 * c[0] + c[1] + c[2]))
-            .collect(),
+        _ => counts.map(|c| (2 * c[0], 2 * c[0] + c[1] + c[2])).collect(),
     }
 }
 
@@ -202,7 +196,10 @@ fn guesses(
                 _ => (label, label, label),
             },
         );
-        (Just(classes), prop::collection::vec(sample, 1..most_samples))
+        (
+            Just(classes),
+            prop::collection::vec(sample, 1..most_samples),
+        )
     })
 }
 
@@ -358,9 +355,8 @@ fn people_see_the_usual_scores() {
     // equal targets
     close(Metric::R2, &[5, 0], 3, &value, 0.0);
     close(Metric::R2, &[0, 0], 3, &value, 1.0);
-    let words = |metric: Metric, numbers: &[u128], task: &Task| {
-        metric.describe(&tally(numbers), 540, task)
-    };
+    let words =
+        |metric: Metric, numbers: &[u128], task: &Task| metric.describe(&tally(numbers), 540, task);
     assert_eq!(words(Metric::Accuracy, &[519], &two), "519 of 540 correct");
     assert_eq!(
         words(Metric::TopK { k: 2 }, &[519], &two),

@@ -38,10 +38,7 @@ fn proofs_are_taken_until_the_last_millisecond_and_the_best_counts() {
     );
     assert_eq!(second.time, TimeMs::new(PROVE_UNTIL - 1));
     let ranks = agon_protocol::scorer::leaderboard(world.competition(competition));
-    assert_eq!(
-        (ranks.len(), &ranks[0].tally),
-        (1, &Tally::of_hits(300))
-    );
+    assert_eq!((ranks.len(), &ranks[0].tally), (1, &Tally::of_hits(300)));
 }
 
 #[test]

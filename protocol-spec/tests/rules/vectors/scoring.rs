@@ -41,13 +41,7 @@ fn shown(name: u8, height: u64, index: u32, numbers: &[u128]) -> Entry {
     }
 }
 
-fn case(
-    name: &str,
-    entries: Vec<Entry>,
-    least_hits: u32,
-    prize: u64,
-    payouts: &[u16],
-) -> Case {
+fn case(name: &str, entries: Vec<Entry>, least_hits: u32, prize: u64, payouts: &[u16]) -> Case {
     // of 100 samples, one is 10,000 millionths
     let millionths = 10_000 * least_hits;
     let minimum = Threshold::AtLeast { millionths };
