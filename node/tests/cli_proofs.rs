@@ -121,6 +121,8 @@ fn a_proof_shows_the_integer_score_and_verifies() {
     let world = World::new();
     let mut expected = [
         "metric",
+        "score",
+        "tally",
         "correct",
         "samples",
         "proof_bytes",
@@ -148,8 +150,16 @@ fn a_proof_shows_the_integer_score_and_verifies() {
         .json(0);
     assert_eq!(
         verified,
-        json!({"valid": true, "correct": correct, "samples": 540})
+        json!({
+            "valid": true,
+            "metric": "accuracy",
+            "score": proven["score"],
+            "tally": [correct.to_string()],
+            "correct": correct,
+            "samples": 540,
+        })
     );
+    assert_eq!(proven["score"].as_f64().unwrap(), correct as f64 / 540.0);
 }
 
 #[test]

@@ -1,7 +1,8 @@
-//! `agon model check`: whether a model can compete, and what its integer twin scores.
+//! `agon model check`: whether a model can compete, what its integer twin scores and what a proof costs; and
+//! `agon model commit`.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use agon_circuits::data;
 use agon_circuits::model::{self, Unsupported};
@@ -10,7 +11,8 @@ use serde::Serialize;
 
 use super::failure::{Failure, Next};
 use super::home::read_file;
-use super::{Outcome, Session};
+use super::task::Wish;
+use super::{Outcome, Session, proof};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModelCommand {
@@ -23,6 +25,21 @@ pub(crate) enum ModelCommand {
         /// Data (.npz or .csv); its test part is scored
         #[arg(long, value_name = "FILE")]
         data: PathBuf,
+    },
+    /// Commit to a model, so that several machines can prove its score in chunks
+    ///
+    /// The file holds the weights and the secrets of the commitment. Give it to `agon prove --chunk` on each machine.
+    Commit {
+        /// The model (.onnx)
+        model: PathBuf,
+        /// The data (.npz or .csv) that its score will be proven on
+        #[arg(long, value_name = "FILE")]
+        data: PathBuf,
+        /// The secret file to write
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        #[command(flatten)]
+        wish: Wish,
     },
 }
 
@@ -74,7 +91,18 @@ impl fmt::Display for Checked {
 }
 
 pub(crate) fn run(command: &ModelCommand, session: &Session) -> Result<Outcome, Failure> {
-    let ModelCommand::Check { model, data } = command;
+    match command {
+        ModelCommand::Check { model, data } => check(model, data, session),
+        ModelCommand::Commit {
+            model,
+            data,
+            out,
+            wish,
+        } => proof::commit(model, data, out, wish, session),
+    }
+}
+
+fn check(model: &Path, data: &Path, session: &Session) -> Result<Outcome, Failure> {
     let bytes = read_file(model)?;
     let file = data::load(data)
         .next("give a .npz with x_test and y_test, or a .csv with a `label` column")?;
