@@ -144,7 +144,9 @@ fn takes_and_rejects_tallies_by_the_metric_and_the_task() {
         Task::Classification { classes: 2 },
         Task::Regression { exponent: -3 },
     );
-    let cases: [(Metric, Task, &[u128], &[&[u128]]); 6] = [
+    /// A metric, its task, a tally that is possible and some that are not.
+    type Case<'a> = (Metric, Task, &'a [u128], &'a [&'a [u128]]);
+    let cases: [Case<'_>; 6] = [
         // 500 samples: exactly one number of hits, at most as many
         (Metric::TopK { k: 1 }, two, &[500], &[&[501], &[1, 1]]),
         // members 200 and 300; 20 misses; then a wrong sum of members, of misses, and of numbers
