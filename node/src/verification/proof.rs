@@ -86,6 +86,6 @@ fn expected(claim: &ProofClaim) -> Expected<'_> {
         model: Some(*model),
         max_parameters: *max_parameters,
         metric: Some(*metric),
-        tally: Some(tally.clone()),
+        tally: Some(tally),
     }
 }

@@ -121,10 +121,10 @@ fn rejects_more_hits_than_samples() {
     let error = world.refuse(REGISTER_UNTIL + 1, Who::Alice, claim);
     assert_eq!(
         error,
-        TransactionError::ImpossibleTally(TallyError::Hits {
+        TransactionError::ImpossibleTally(Box::new(TallyError::Hits {
             hits: u128::from(SAMPLES) + 1,
             samples: SAMPLES
-        })
+        }))
     );
     world.submit(REGISTER_UNTIL + 1, Who::Alice, registrations[0], SAMPLES);
 }

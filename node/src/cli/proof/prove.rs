@@ -10,7 +10,7 @@ use agon_circuits::data::DataFile;
 use agon_circuits::generators::GeneratorCache;
 use agon_circuits::prover;
 use agon_node::keys;
-use agon_protocol::codec::{Decode, Encode};
+use agon_protocol::codec::Decode;
 use agon_protocol::digest::ModelDigest;
 use agon_protocol::metric::Metric;
 use clap::Args;
