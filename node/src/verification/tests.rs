@@ -292,14 +292,18 @@ fn a_key_or_shape_that_does_not_fit_is_invalid_with_its_reason() {
 fn trouble_of_this_node_is_never_a_verdict_and_the_thread_goes_on() {
     let world = World::new();
     let running = world.start(Scripted::default());
-    // neither the blob nor the opened test set is here
+    // neither the opened test set nor the blob is here
     let early = Question::Proof(world.proof(b"valid"));
     assert!(
-        matches!(running.find(&early), Request::Failed(reason) if reason.contains("not in the store"))
+        matches!(running.find(&early), Request::Failed(reason) if reason.contains("not open yet"))
     );
     running.blobs.put(b"panic", 100).unwrap();
     running.blobs.put(b"trouble", 100).unwrap();
     running.open(&world);
+    let missing = Question::Proof(world.proof(b"missing"));
+    assert!(
+        matches!(running.find(&missing), Request::Failed(reason) if reason.contains("not in the store"))
+    );
     for proof in [&b"panic"[..], b"trouble"] {
         let question = Question::Proof(world.proof(proof));
         assert!(matches!(running.find(&question), Request::Failed(_)));
