@@ -218,7 +218,7 @@ fn a_host_is_refused_terms_that_the_rules_forbid() {
     for (minimum, metric, words) in [
         ("1.1", "accuracy", "no share"),
         ("540", "top-3", "no share"),
-        ("0.9", "top-10", "k from 1 to one less"),
+        ("0.9", "top-10", "does not fit"),
         ("0.9", "f1", "no metric"),
     ] {
         fair.open(&["--minimum", minimum, "--metric", metric])

@@ -169,7 +169,7 @@ fn every_metric_of_values_is_proven() {
     // scikit-learn on the float model
     assert!((mse.unwrap() / 2726.26 - 1.0).abs() < 0.01, "{mse:?}");
     assert!((30.0..55.0).contains(&mae.unwrap()), "{mae:?}");
-    assert!((0.4..0.6).contains(&r2.unwrap()), "{r2:?}");
+    assert!((0.3..0.7).contains(&r2.unwrap()), "{r2:?}");
 }
 
 #[test]
@@ -260,16 +260,17 @@ fn rejects_wrong_metrics_chunks_and_memory() {
     prove(&["--metric", "accuracy", "--target-step", "1"]).is_bad_input("target step");
     prove(&["--chunk", "1/2"]).is_bad_input("commitment of its own");
     prove(&["--memory", "1M"]).is_bad_input("memory");
-    for wrong in [
-        ["--chunk", "3/2"],
-        ["--chunk", "0/2"],
-        ["--memory", "much"],
-        ["--memory", "0"],
-        ["--target-step", "3"],
+    for (flag, value, next) in [
+        ("--chunk", "3/2", "use 1/N"),
+        ("--chunk", "0/2", "use 1/N"),
+        ("--chunk", "half", "write INDEX/COUNT"),
+        ("--memory", "much", "write it as"),
+        ("--memory", "0", "write it as"),
+        ("--target-step", "3", "write it as"),
     ] {
-        let ran = prove(&wrong);
+        let ran = prove(&[flag, value]);
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{ran:?}");
-        assert!(ran.stderr.contains("write"), "{ran:?}");
+        assert!(ran.stderr.contains(next), "{ran:?}");
     }
     let check = ["model", "commit", &world.text("none"), "--data", &data];
     world

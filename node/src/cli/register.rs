@@ -10,9 +10,7 @@ use std::time::Duration;
 use agon_circuits::commitment::CommittedModel;
 use agon_circuits::data;
 use agon_circuits::generators::GeneratorCache;
-use agon_circuits::model;
-use agon_circuits::model::executor::IntegerModel;
-use agon_circuits::model::float_graph::FloatGraph;
+use agon_circuits::model::{self, FloatGraph, IntegerModel};
 use agon_node::api::types::CompetitionView;
 use agon_protocol::codec::Encode;
 use agon_protocol::digest::{CompetitionId, ModelDigest, RegistrationId};
@@ -22,7 +20,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::failure::{Failure, Next};
-use super::home::{generator_cache, read_file};
+use super::home::{generator_cache, read_file, replace_file};
 use super::parse::{describe_moment, now_ms};
 use super::registration::{Files, Record};
 use super::sender::Sender;
@@ -116,6 +114,7 @@ pub(crate) fn run(arguments: &RegisterArguments, session: &Session) -> Result<Ou
     Ok(Outcome::Done)
 }
 
+const CALIBRATION_ADVICE: &str = "name rows of this task with --calibrate DATA";
 const IMPORT_ADVICE: &str = "see what is supported with `agon model check MODEL --data DATA`";
 
 /// The model of an ONNX file.
@@ -145,27 +144,39 @@ fn calibration(
     view: &CompetitionView,
     session: &Session,
 ) -> Result<Vec<f64>, Failure> {
-    if let Some(path) = &arguments.calibrate {
-        let file = task::load(path)?;
-        return Ok(task::calibration(&file).to_vec());
-    }
-    let Some(blob) = view.training_data else {
-        session.console.note(
-            "the host publishes no training data, so the model is quantised by the declared ranges alone; \
-             --calibrate DATA makes it finer",
-        );
-        return Ok(Vec::new());
+    let file = match (&arguments.calibrate, view.training_data) {
+        (Some(path), _) => task::load(path)?,
+        (None, Some(blob)) => {
+            let csv = sender.client.blob(&blob.id, blob.length)?;
+            let path = session.home.training_path(&view.summary.id)?;
+            replace_file(&path, &csv)?;
+            data::load(&path)
+                .map_err(|error| format!("the host's training data cannot be read: {error}"))
+                .next(CALIBRATION_ADVICE)?
+        }
+        (None, None) => {
+            session.console.note(
+                "the host publishes no training data, so the model is quantised by the declared ranges alone; \
+                 --calibrate DATA makes it finer",
+            );
+            return Ok(Vec::new());
+        }
     };
-    let csv = sender.client.blob(&blob.id, blob.length)?;
-    let file = data::read_csv(&csv).next(
-        "the host's training data cannot be read: name your own rows with --calibrate DATA",
-    )?;
+    let (found, expected) = (file.test.width, view.encoding.width());
+    if found != expected {
+        return Err(Failure::new(
+            format!(
+                "the rows to calibrate on have {found} features, the competition has {expected}"
+            ),
+            CALIBRATION_ADVICE,
+        ));
+    }
     Ok(task::calibration(&file).to_vec())
 }
 
 /// The model must be one for this competition's task and within its limit.
 fn check_fits(model: &IntegerModel, view: &CompetitionView) -> Result<(), Failure> {
-    let found = model.parameter_count();
+    let found = model.graph().parameter_count();
     if found > view.max_parameters {
         return Err(Failure::new(
             format!(

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use agon_circuits::data::{self, DataError, DataFile, Table};
-use agon_protocol::limits::MAX_CLASSES;
+use agon_circuits::data::{self, Answers, DataError, DataFile, Table};
+use agon_circuits::model::{self, FloatGraph};
 use agon_protocol::metric::Metric;
 use agon_protocol::statement::{Dataset, InputEncoding, Task};
 use clap::Args;
@@ -44,67 +44,79 @@ pub(crate) struct Asked {
 }
 
 impl Wish {
-    /// What a file asks, of a model with `outputs` outputs when it is known.
-    pub(crate) fn asked(&self, file: &DataFile, outputs: Option<usize>) -> Result<Asked, Failure> {
+    /// What a file asks, of a model when it is known.
+    pub(crate) fn asked(
+        &self,
+        file: &DataFile,
+        graph: Option<&FloatGraph>,
+    ) -> Result<Asked, Failure> {
         let metric = self.metric.as_deref().map(metric).transpose()?;
-        let of_classes = match metric {
-            Some(metric) => metric.is_of_classes(),
-            None if self.classes.is_some() => true,
-            None if self.target_step.is_some() => false,
-            None => looks_like_classes(file, outputs),
+        let answers = match metric.map(|metric| metric.is_of_classes()) {
+            Some(true) => Some(Answers::Classes),
+            Some(false) => Some(Answers::Values),
+            None if self.classes.is_some() => Some(Answers::Classes),
+            None if self.target_step.is_some() => Some(Answers::Values),
+            None => None,
         };
-        let task = match of_classes {
-            true => self.classes(file, outputs)?,
-            false => self.values(file)?,
+        let fitted = match (answers, graph) {
+            (None, Some(graph)) => model::check_task(graph, file).next(OTHER_DATA)?,
+            _ => data::fit_task(file, answers).next(DATA_FORMS)?,
         };
-        let metric = metric.unwrap_or(match of_classes {
-            true => Metric::Accuracy,
-            false => Metric::Mse,
-        });
+        let task = match fitted {
+            Task::Classification { classes } => self.classes(classes, graph)?,
+            Task::Regression { exponent } => self.values(exponent)?,
+        };
+        let metric = metric.unwrap_or(default_metric(&task));
         check_fits(&metric, &task)?;
         Ok(Asked { metric, task })
     }
 
     /// The metric for a task that is fixed already.
     pub(crate) fn metric_of(&self, task: &Task) -> Result<Metric, Failure> {
-        let default = match task {
-            Task::Classification { .. } => Metric::Accuracy,
-            Task::Regression { .. } => Metric::Mse,
-        };
-        let metric = self.metric.as_deref().map_or(Ok(default), metric)?;
+        let metric = self
+            .metric
+            .as_deref()
+            .map_or(Ok(default_metric(task)), metric)?;
         check_fits(&metric, task)?;
         Ok(metric)
     }
 
-    fn classes(&self, file: &DataFile, outputs: Option<usize>) -> Result<Task, Failure> {
+    /// The task of classes when the labels name `fitted`: a class may be missing from the data.
+    fn classes(&self, fitted: u32, graph: Option<&FloatGraph>) -> Result<Task, Failure> {
         if self.target_step.is_some() {
             return Err(Failure::new(
                 "a target step is for values, and the metric scores classes",
                 "leave --target-step out, or name a metric of values: mse, rmse, mae or r2",
             ));
         }
-        // labels that are missing or no classes at all are refused here
-        let labels = file.classes().next(DATA_FORMS)?;
-        let classes = match (self.classes, outputs) {
-            (Some(classes), _) => classes as usize,
-            (None, Some(outputs)) if outputs > 1 => outputs,
-            _ => labels,
-        };
-        Ok(Task::from(classes))
+        let outputs = graph
+            .map(FloatGraph::outputs)
+            .filter(|outputs| *outputs > 1);
+        Ok(match (self.classes, outputs) {
+            (Some(classes), _) => Task::Classification { classes },
+            (None, Some(outputs)) => Task::from(outputs),
+            (None, None) => Task::Classification { classes: fitted },
+        })
     }
 
-    fn values(&self, file: &DataFile) -> Result<Task, Failure> {
+    /// The task of values when the labels fit steps of `2^fitted`.
+    fn values(&self, fitted: i16) -> Result<Task, Failure> {
         if self.classes.is_some() {
             return Err(Failure::new(
                 "a number of classes is for classes, and the metric scores values",
                 "leave --classes out, or name a metric of classes: accuracy, top-K, balanced-accuracy or macro-f1",
             ));
         }
-        let exponent = match self.target_step {
-            Some(exponent) => exponent,
-            None => data::target_step(file).next(DATA_FORMS)?,
-        };
-        Ok(Task::Regression { exponent })
+        Ok(Task::Regression {
+            exponent: self.target_step.unwrap_or(fitted),
+        })
+    }
+}
+
+fn default_metric(task: &Task) -> Metric {
+    match task {
+        Task::Classification { .. } => Metric::Accuracy,
+        Task::Regression { .. } => Metric::Mse,
     }
 }
 
@@ -121,24 +133,6 @@ fn check_fits(metric: &Metric, task: &Task) -> Result<(), Failure> {
 /// The metric of this name.
 pub(crate) fn metric(name: &str) -> Result<Metric, Failure> {
     name.parse().next(METRICS)
-}
-
-/// Whole numbers from 0 up without gaps, and not the values of a model with a single output.
-fn looks_like_classes(file: &DataFile, outputs: Option<usize>) -> bool {
-    let mut seen = [false; MAX_CLASSES];
-    for label in file
-        .tables()
-        .filter_map(|table| table.labels.as_ref())
-        .flatten()
-    {
-        if label.fract() != 0.0 || !(0.0..MAX_CLASSES as f64).contains(label) {
-            return false;
-        }
-        seen[*label as usize] = true;
-    }
-    let classes = seen.iter().take_while(|seen| **seen).count();
-    let without_gaps = seen.iter().skip(classes).all(|seen| !seen);
-    without_gaps && !(outputs == Some(1) && classes > 2)
 }
 
 /// Reads a data file.
@@ -198,23 +192,15 @@ mod tests {
     #[test]
     fn whole_numbers_without_gaps_are_classes_and_everything_else_values() {
         let plain = wish(None, None, None);
-        let asked = |labels: &[f64], outputs| plain.asked(&file(labels), outputs).unwrap();
-        let three = asked(&[0.0, 2.0, 1.0], None);
+        let asked = |labels: &[f64]| plain.asked(&file(labels), None).unwrap();
+        let three = asked(&[0.0, 2.0, 1.0]);
         assert_eq!(
             (three.metric, three.task),
             (Metric::Accuracy, Task::from(3))
         );
-        // a class that does not occur
-        assert_eq!(asked(&[0.0, 2.0, 1.0], Some(4)).task, Task::from(4));
-        for (labels, outputs) in [
-            (&[0.0, 3.0, 1.0][..], None),
-            (&[0.5, 1.0], None),
-            (&[-1.0, 0.0], None),
-            (&[0.0, 1.0, 2.0], Some(1)),
-        ] {
-            assert_eq!(asked(labels, outputs).metric, Metric::Mse, "{labels:?}");
+        for labels in [&[0.0, 3.0, 1.0][..], &[0.5, 1.0], &[-1.0, 0.0]] {
+            assert_eq!(asked(labels).metric, Metric::Mse, "{labels:?}");
         }
-        assert_eq!(asked(&[0.0, 1.0], Some(1)).task, Task::from(2));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use agon_circuits::commitment::CommittedModel;
 use agon_circuits::data::DataFile;
 use agon_circuits::generators::GeneratorCache;
 use agon_circuits::prover;
-use agon_node::keys;
+use agon_node::keys::{self, KeyError};
 use agon_protocol::codec::Decode;
 use agon_protocol::digest::ModelDigest;
 use agon_protocol::metric::Metric;
@@ -100,7 +100,23 @@ impl fmt::Display for Committed {
     }
 }
 
+/// Secrets are never overwritten; better to hear so before the work than after it.
+fn check_new(path: &Path) -> Result<(), Failure> {
+    match path.exists() {
+        true => Err(key_failure(
+            KeyError::Exists {
+                path: path.to_owned(),
+            },
+            path,
+        )),
+        false => Ok(()),
+    }
+}
+
 pub(crate) fn prove(arguments: &ProveArguments, session: &Session) -> Result<Outcome, Failure> {
+    if arguments.chunk.is_some_and(|chunk| !chunk.is_whole()) {
+        check_new(&arguments.out)?;
+    }
     let bytes = read_file(&arguments.model)?;
     let file = task::load(&arguments.data)?;
     let generators = GeneratorCache::new(generator_cache());
@@ -211,7 +227,7 @@ fn committed_anew(
     generators: &GeneratorCache,
 ) -> Result<(Head, Metric, CommittedModel), Failure> {
     let graph = imported(path, bytes)?;
-    let asked = wish.asked(file, Some(graph.outputs()))?;
+    let asked = wish.asked(file, Some(&graph))?;
     let encoding = task::fit_encoding(file)?;
     let head = Head {
         encoding,
@@ -232,6 +248,7 @@ pub(crate) fn commit(
     wish: &Wish,
     session: &Session,
 ) -> Result<Outcome, Failure> {
+    check_new(out)?;
     let bytes = read_file(model)?;
     let file = task::load(data)?;
     let generators = GeneratorCache::new(generator_cache());
