@@ -14,9 +14,8 @@ use halo2_proofs::poly::commitment::Params;
 use rayon::prelude::*;
 use thiserror::Error;
 
-use crate::field::{Point, Projective, Scalar};
-
-use crate::msm;
+use crate::field::Point;
+use crate::relations::RelationKeys;
 
 /// Largest circuit and longest row of a commitment: 2^16. Generators of the next sizes take minutes to derive.
 pub const MAX_K: u32 = 16;
@@ -230,25 +229,15 @@ impl Generators {
     pub(crate) fn blinding(&self) -> &[Point] {
         &self.0.blinding
     }
-
-    /// The commitment to a column: small values in its first rows, given blinding rows, and a blind.
-    pub(crate) fn commit_small(
-        &self,
-        values: impl Iterator<Item = i64> + Clone,
-        tail: &[Scalar],
-        blind: Scalar,
-    ) -> Projective {
-        let mut hidden = tail.to_vec();
-        hidden.push(blind);
-        msm::small_sum(values, self.lagrange()) + msm::sum(&hidden, self.blinding())
-    }
 }
 
-/// Generators by size, loaded when first needed and shared.
+/// Generators by size, loaded when first needed and shared; and the keys of the relations' circuits, which follow from
+/// them.
 #[derive(Debug)]
 pub struct GeneratorCache {
     folder: PathBuf,
     loaded: Mutex<BTreeMap<u32, Generators>>,
+    keys: RelationKeys,
 }
 
 impl GeneratorCache {
@@ -257,7 +246,13 @@ impl GeneratorCache {
         Self {
             folder: folder.into(),
             loaded: Mutex::default(),
+            keys: RelationKeys::default(),
         }
+    }
+
+    /// The keys of the relations' circuits.
+    pub(crate) fn keys(&self) -> &RelationKeys {
+        &self.keys
     }
 
     /// The generators for 2^k rows.

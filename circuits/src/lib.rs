@@ -1,8 +1,8 @@
 //! From an ONNX file to a verdict: import, quantise, commit, prove a whole test set's score in zero knowledge, verify.
 //!
-//! The score is that of an integer model (see [`model`]), which every machine computes bit for bit the same, and which the
-//! proof speaks about. The proof is one batched statement about all samples of a test set (see [`prover`]): the hidden
-//! weights stay outside the circuit, in commitments made before the test set was known.
+//! The score is that of an integer network (see [`graph`] and [`model`]), which every machine computes bit for bit the same,
+//! and which the proof speaks about. A proof is one batched statement about all samples of a test set, or about a chunk of
+//! them (see [`prover`]): the hidden weights stay in commitments made before the test set was known.
 //!
 //! This crate refuses to know the network, accounts' balances and deadlines.
 
@@ -12,39 +12,31 @@ pub mod model;
 
 pub mod commitment;
 pub mod generators;
-pub mod layout;
 pub mod prover;
 pub mod submission;
 pub mod verifier;
 
-// The next proof system (decision 0014): complete and tested as modules, not yet what `prover` and `verifier` use.
-#[allow(dead_code)]
 mod argument;
-#[allow(dead_code)]
 mod inner;
-#[allow(dead_code, unused_imports)]
+mod progress;
 mod proof;
-#[allow(dead_code, unused_imports)]
 mod relations;
-#[allow(dead_code)]
+mod statement;
 mod transcript;
 
-mod challenge;
-mod circuit;
-mod columns;
+mod chunk;
+mod cost;
 mod cpu;
 mod field;
-mod keys;
-mod link;
 mod msm;
-mod public;
 mod random;
+mod scoring;
 mod standalone;
-mod witness;
 
 #[cfg(test)]
-mod soundness;
+mod end_to_end;
 
-pub use challenge::FORMAT_VERSION;
+pub use chunk::{Chunk, ChunkError};
 pub use cpu::{UnsupportedCpu, check_cpu};
 pub use standalone::standalone_context;
+pub use submission::FORMAT_VERSION;

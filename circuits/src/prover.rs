@@ -1,36 +1,35 @@
-//! The prover: commit, challenge, prove, link.
+//! The prover: run the model on every sample, commit to what it computes, prove the score.
 //!
-//! 1. The cells' columns are committed before any challenge. halo2 commits to all columns at once, later; its randomness
-//!    comes from the generator it is given, in a fixed order, so replaying that generator gives the same commitments
-//!    ahead of time. Soundness does not rest on it: the verifier takes them from the proof.
-//! 2. The statement with those commitments gives the challenges.
-//! 3. The columns that depend on challenges are computed, and the circuit is proven.
-//! 4. The link ties the proof's columns to the model commitment and to each other.
+//! A test set is proven whole, or in chunks when memory is limited or several machines share the work. A chunk's proof
+//! hides its part of the score in a commitment; [`join`] opens the sum of these commitments and nothing else.
 
 use agon_protocol::codec::Encode;
-use agon_protocol::statement::{Context, Dataset};
-use ff::Field;
-use halo2_proofs::plonk::{Error as Halo2Error, create_proof};
-use halo2_proofs::transcript::{Blake2bWrite, Challenge255, Transcript};
-use rand_chacha::ChaCha20Rng;
-use rand_core::SeedableRng;
+use agon_protocol::digest::DataDigest;
+use agon_protocol::identity::AccountId;
+use agon_protocol::metric::{Metric, Tally};
+use agon_protocol::statement::{Context, Dataset, Task};
 use thiserror::Error;
 
-use crate::challenge::{Challenges, FORMAT_VERSION, Seed, Statement, derive};
-use crate::circuit::{ScoreCircuit, with_layout};
-use crate::columns;
-use crate::commitment::CommittedModel;
-use crate::field::{Point, Scalar};
-use crate::generators::Generators;
-use crate::keys::CircuitKey;
-use crate::layout::{Layout, LayoutError, UNUSABLE_ROWS};
-use crate::link::{LinkTranscript, Links, SECRETS};
-use crate::model::integer::InputError;
-use crate::msm;
-use crate::public::{Coefficients, Instance};
+use crate::argument::batch::Batch;
+use crate::argument::plan::Plan;
+use crate::argument::witness::Witness;
+use crate::chunk::{Chunk, MAX_CHUNKS};
+use crate::commitment::{CommittedModel, model_row_bits};
+use crate::cost::Cost;
+use crate::generators::{GeneratorCache, GeneratorsError};
+use crate::model::executor::{InputError, RunError};
+use crate::progress::done;
+use crate::proof::{self, CommittedRows, Making, ProofError, Proven};
 use crate::random::{RandomnessError, fresh_seed};
-use crate::submission::Submission;
-use crate::witness::Witness;
+use crate::scoring::{batch_of, score_of, tally_of};
+use crate::statement::Statement;
+use crate::submission::{Opened, ProvenChunk, Submission};
+
+pub use crate::progress::{Progress, Stage};
+pub use crate::submission::{JoinError, join};
+
+/// The most memory that a proof takes unless told otherwise: 16 GiB.
+pub const DEFAULT_MEMORY_BYTES: u64 = 16 << 30;
 
 /// Why a proof cannot be made.
 #[derive(Debug, Error)]
@@ -38,28 +37,26 @@ pub enum ProveError {
     /// The data is not what the model was quantised for.
     #[error(transparent)]
     Input(#[from] InputError),
-    /// No circuit for this many samples.
+    /// A sample that the model cannot be run on.
     #[error(transparent)]
-    Layout(#[from] LayoutError),
-    /// The commitment was made for another number of samples, so its generators are others.
+    Run(#[from] RunError),
+    /// Another number of outputs than the task asks for.
     #[error(
-        "the model was committed for {committed} samples and circuits of 2^{k} rows, this data set has {samples}; commit to it again for this number of samples"
+        "the model has {found} outputs, the task asks for {expected}; use a model of this task"
     )]
-    Samples {
-        /// Samples of the commitment.
-        committed: usize,
-        /// Binary logarithm of its circuit's rows.
-        k: u32,
-        /// Samples of the data.
-        samples: usize,
+    Outputs {
+        /// Outputs of the model.
+        found: usize,
+        /// Classes of the task, or 1.
+        expected: usize,
     },
-    /// Generators of another size.
-    #[error("the generators are for 2^{found} rows, this proof needs 2^{expected}")]
-    Generators {
-        /// Binary logarithm given.
-        found: u32,
-        /// Binary logarithm needed.
-        expected: u32,
+    /// A metric for another kind of task.
+    #[error("the metric {metric} does not fit the task; use one for {}", kind(.task))]
+    Metric {
+        /// The metric.
+        metric: Metric,
+        /// What the data asks for.
+        task: Task,
     },
     /// A competitor other than the commitment's owner.
     #[error(
@@ -67,286 +64,306 @@ pub enum ProveError {
     )]
     Owner {
         /// Who committed.
-        owner: agon_protocol::identity::AccountId,
+        owner: AccountId,
         /// Who is to be proven for.
-        competitor: agon_protocol::identity::AccountId,
+        competitor: AccountId,
     },
+    /// No chunk is small enough.
+    #[error(
+        "a proof about a single sample of this model takes {} MiB of memory, the limit is {} MiB; allow at least {0} MiB, or use a smaller model",
+        .needed.div_ceil(1 << 20),
+        .limit >> 20
+    )]
+    Memory {
+        /// Bytes for the smallest chunk.
+        needed: u64,
+        /// Bytes allowed.
+        limit: u64,
+    },
+    /// A chunk without samples.
+    #[error("chunk {chunk} of {samples} samples is empty; use at most {samples} chunks")]
+    Empty {
+        /// The chunk.
+        chunk: Chunk,
+        /// Samples of the data.
+        samples: usize,
+    },
+    /// A score that no tally holds.
+    #[error("the score of this model is out of range; check the targets' step")]
+    Tally,
+    /// More messages than the largest circuit of relations holds.
+    #[error(
+        "the model has too many operations for one proof ({0} messages); use fewer or simpler layers"
+    )]
+    Messages(usize),
+    /// Missing generators.
+    #[error(transparent)]
+    Generators(#[from] GeneratorsError),
     /// No entropy.
     #[error(transparent)]
     Randomness(#[from] RandomnessError),
-    /// halo2 refused; a bug, since the witness was checked.
+    /// A bug, since the witness was checked.
     #[error("the proof system refused the witness: {0}; please report this")]
-    Circuit(#[from] Halo2Error),
-    /// halo2 drew randomness in another order than replayed; a bug.
-    #[error("the proof's commitments differ from the ones prepared for it; please report this")]
-    Replay,
+    System(String),
 }
 
-/// The steps of a proof, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// Running the model on every sample.
-    Witness,
-    /// Committing to the cells.
-    Commit,
-    /// Making the circuit's keys.
-    Keys,
-    /// Proving the circuit: most of the time.
-    Circuit,
-    /// Linking to the model commitment.
-    Link,
-}
-
-/// Told which stage begins. Implemented for closures.
-pub trait Progress: Sync {
-    /// `stage` begins.
-    fn begin(&self, stage: Stage);
-}
-
-impl<F: Fn(Stage) + Sync> Progress for F {
-    fn begin(&self, stage: Stage) {
-        self(stage);
+fn kind(task: &Task) -> &'static str {
+    match task {
+        Task::Classification { .. } => "classes, such as accuracy",
+        Task::Regression { .. } => "values, such as mse",
     }
 }
 
-/// Proves how many samples of `data` the committed model classifies correctly, for `context`.
+impl From<ProofError> for ProveError {
+    fn from(error: ProofError) -> Self {
+        match error {
+            ProofError::Messages(count) => Self::Messages(count),
+            ProofError::Generators(error) => Self::Generators(error),
+            other => Self::System(other.to_string()),
+        }
+    }
+}
+
+/// What a proof may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Bytes of memory; decides the number of chunks.
+    pub memory_bytes: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            memory_bytes: DEFAULT_MEMORY_BYTES,
+        }
+    }
+}
+
+/// Proves the score of the committed model on `data`, for `context`, in as few chunks as the memory allows.
+///
+/// # Errors
+/// When model, data, metric, owner or memory do not go together, or a sample is not one that the model can be run on.
 pub fn prove(
-    generators: &Generators,
+    generators: &GeneratorCache,
     committed: &CommittedModel,
     data: &Dataset,
+    metric: Metric,
     context: &Context,
+    settings: &Settings,
     progress: &dyn Progress,
 ) -> Result<Submission, ProveError> {
-    let model = committed.model();
-    model.accepts(data)?;
-    let layout = Layout::choose(model.architecture(), data.samples())?;
-    check_commitment(generators, committed, &layout, context)?;
-    progress.begin(Stage::Witness);
-    let witness = Witness::new(&layout, model, data);
-    Attempt {
-        generators,
-        committed,
-        data,
-        context,
-        layout: &layout,
+    let job = Job::new(generators, committed, data, metric, context)?;
+    let count = job.chunks_within(settings.memory_bytes)?;
+    let mut chunks = Vec::with_capacity(count);
+    for index in 0..count {
+        let chunk =
+            Chunk::new(index, count).map_err(|error| ProveError::System(error.to_string()))?;
+        let begin = |stage| progress.begin(stage, done(stage, index, count));
+        chunks.push(job.prove(chunk, &begin)?);
     }
-    .run(&witness, &Honest, progress)
+    join(chunks, data).map_err(|error| ProveError::System(error.to_string()))
 }
 
-fn check_commitment(
-    generators: &Generators,
+/// Proves one chunk, whatever memory that takes.
+///
+/// # Errors
+/// As [`prove`], and when the chunk has no samples.
+pub fn prove_chunk(
+    generators: &GeneratorCache,
     committed: &CommittedModel,
-    layout: &Layout,
+    data: &Dataset,
+    metric: Metric,
     context: &Context,
-) -> Result<(), ProveError> {
-    let k = committed.commitment().k();
-    if k != layout.k() {
-        return Err(ProveError::Samples {
-            committed: committed.samples(),
-            k,
-            samples: layout.samples(),
-        });
-    }
-    if generators.k() != k {
-        return Err(ProveError::Generators {
-            found: generators.k(),
-            expected: k,
-        });
-    }
-    if context.competitor != committed.owner() {
-        return Err(ProveError::Owner {
-            owner: committed.owner(),
-            competitor: context.competitor,
-        });
-    }
-    Ok(())
+    chunk: Chunk,
+    progress: &dyn Progress,
+) -> Result<ProvenChunk, ProveError> {
+    let job = Job::new(generators, committed, data, metric, context)?;
+    let begin = |stage| progress.begin(stage, done(stage, 0, 1));
+    job.prove(chunk, &begin)
 }
 
-/// Where a dishonest prover departs from the protocol. The prover below is one and the same for both, so that the
-/// soundness tests attack exactly what is shipped.
-pub(crate) trait Strategy: Sync {
-    /// The score to claim.
-    fn claim(&self, counted: usize) -> usize {
-        counted
-    }
-
-    /// Edits all columns once the challenges are known.
-    fn edit(&self, _: &mut Vec<Vec<Scalar>>, _: &Challenges, _: &Instance) {}
-
-    /// Whether to go on when the proof's columns are not the prepared ones.
-    fn ignores_replay(&self) -> bool {
-        false
-    }
-
-    /// Bytes appended to the circuit's proof.
-    fn trailing(&self) -> &[u8] {
-        &[]
-    }
+/// One score to prove.
+struct Job<'a> {
+    generators: &'a GeneratorCache,
+    committed: &'a CommittedModel,
+    data: &'a Dataset,
+    digest: DataDigest,
+    metric: Metric,
+    context: &'a Context,
+    row_bits: u32,
 }
 
-/// Follows the protocol.
-pub(crate) struct Honest;
-
-impl Strategy for Honest {}
-
-/// One proof in the making.
-pub(crate) struct Attempt<'a> {
-    pub(crate) generators: &'a Generators,
-    pub(crate) committed: &'a CommittedModel,
-    pub(crate) data: &'a Dataset,
-    pub(crate) context: &'a Context,
-    pub(crate) layout: &'a Layout,
-}
-
-/// The values that hide the columns: what halo2 will put on the unusable rows, and the blinds, last.
-struct Blinding {
-    rng: ChaCha20Rng,
-    secrets: Vec<[Scalar; SECRETS]>,
-}
-
-impl Blinding {
-    /// halo2 draws all columns' unusable rows first, then one blind a column.
-    fn replay(rng: ChaCha20Rng, columns: usize) -> Self {
-        let mut replayed = rng.clone();
-        let mut secrets = vec![[Scalar::ZERO; SECRETS]; columns];
-        for secret in &mut secrets {
-            for cell in &mut secret[..UNUSABLE_ROWS] {
-                *cell = Scalar::random(&mut replayed);
-            }
+impl<'a> Job<'a> {
+    fn new(
+        generators: &'a GeneratorCache,
+        committed: &'a CommittedModel,
+        data: &'a Dataset,
+        metric: Metric,
+        context: &'a Context,
+    ) -> Result<Self, ProveError> {
+        let (owner, competitor) = (committed.owner(), context.competitor);
+        if owner != competitor {
+            return Err(ProveError::Owner { owner, competitor });
         }
-        for secret in &mut secrets {
-            secret[UNUSABLE_ROWS] = Scalar::random(&mut replayed);
+        let (task, graph) = (data.task(), committed.model().graph());
+        let (found, expected) = (graph.outputs(), task.outputs());
+        if found != expected {
+            return Err(ProveError::Outputs { found, expected });
         }
-        Self { rng, secrets }
-    }
-}
-
-impl Attempt<'_> {
-    pub(crate) fn run(
-        &self,
-        witness: &Witness,
-        strategy: &dyn Strategy,
-        progress: &dyn Progress,
-    ) -> Result<Submission, ProveError> {
-        let Self {
+        if !metric.fits(&task) {
+            return Err(ProveError::Metric { metric, task });
+        }
+        committed.model().accepts(data)?;
+        Ok(Self {
             generators,
             committed,
             data,
+            digest: data.digest(),
+            metric,
             context,
-            layout,
-        } = *self;
-        let correct = strategy.claim(witness.correct);
-        progress.begin(Stage::Keys);
-        let key = CircuitKey::of(generators, layout)?;
-        progress.begin(Stage::Commit);
-        let blinding = Blinding::replay(self.rng()?, layout.advice_columns());
-        let prepared = self.commit_cells(witness, &blinding);
-        let statement = Statement {
-            version: FORMAT_VERSION,
-            generators: generators.digest(),
-            verifying_key: &key.fingerprint,
-            layout,
-            context,
-            model: committed.digest(),
-            data: data.digest(),
-            samples: data.samples(),
-            features: data.width(),
-            correct,
-            weight_commitments: committed.commitment().points(),
-            column_commitments: &prepared,
-        };
-        let seed = statement.seed();
-        let challenges = Challenges::new(&seed);
-        let coefficients = Coefficients::new(layout, &challenges);
-        let instance = Instance::new(layout, &challenges, &coefficients, data, correct);
-        let mut cells = columns::all(
-            layout,
-            &challenges,
-            &coefficients,
-            &instance,
-            committed.model(),
-            witness,
-        );
-        strategy.edit(&mut cells, &challenges, &instance);
-        progress.begin(Stage::Circuit);
-        let mut circuit_proof = self.prove_circuit(key, &cells, &instance, blinding.rng, &seed)?;
-        circuit_proof.extend_from_slice(strategy.trailing());
-        let columns =
-            Submission::column_commitments(&circuit_proof, layout).ok_or(ProveError::Replay)?;
-        if columns[..prepared.len()] != prepared && !strategy.ignores_replay() {
-            return Err(ProveError::Replay);
-        }
-        progress.begin(Stage::Link);
-        let transcript = LinkTranscript {
-            seed: &seed,
-            circuit_proof: &circuit_proof,
-        };
-        let weights = committed.commitment().points();
-        let link = Links::new(layout, &coefficients).prove(
-            generators,
-            transcript,
-            &columns,
-            weights,
-            &blinding.secrets,
-            committed.blinds(),
-        )?;
-        Ok(Submission {
-            commitment: committed.commitment().clone(),
-            samples: data.samples() as u32,
-            features: data.width() as u32,
-            correct: correct as u32,
-            circuit_proof,
-            link,
+            row_bits: model_row_bits(graph),
         })
+    }
+
+    fn plan(&self, samples: usize, hidden_tally: bool) -> Plan<'a> {
+        let score = score_of(self.metric);
+        let graph = self.committed.model().graph();
+        Plan::new(graph, samples, score, hidden_tally, self.row_bits)
+    }
+
+    /// The fewest chunks that each take no more than `limit` bytes.
+    fn chunks_within(&self, limit: u64) -> Result<usize, ProveError> {
+        let samples = self.data.samples();
+        let most = samples.min(MAX_CHUNKS);
+        let memory = |count: usize| {
+            let plan = self.plan(samples.div_ceil(count), count > 1);
+            Cost::of(&plan).memory_bytes()
+        };
+        // chunks of a power of two samples waste nothing, but any number will do
+        (1..=most)
+            .find(|count| memory(*count) <= limit)
+            .ok_or_else(|| ProveError::Memory {
+                needed: memory(most),
+                limit,
+            })
+    }
+
+    fn prove(
+        &self,
+        chunk: Chunk,
+        begin: &(dyn Fn(Stage) + Sync),
+    ) -> Result<ProvenChunk, ProveError> {
+        let samples = self.data.samples();
+        let range = chunk.samples(samples);
+        if range.is_empty() {
+            return Err(ProveError::Empty { chunk, samples });
+        }
+        begin(Stage::Witness);
+        let plan = self.plan(range.len(), !chunk.is_whole());
+        let batch = batch_of(self.data, range.clone());
+        let model = self.committed.model();
+        let first = range.start;
+        let witness = Witness::new(&plan, &batch, |input| model.run(input))
+            .map_err(|error| self.located(error, first))?;
+        let Proven { proof, tally_blind } =
+            self.prove_batch(chunk, &plan, &batch, &witness, begin)?;
+        Ok(ProvenChunk {
+            statement: Opened {
+                commitment: self.committed.commitment().clone(),
+                samples: samples as u32,
+                features: self.data.width() as u32,
+                metric: self.metric,
+            },
+            context: *self.context,
+            data: self.digest,
+            chunk,
+            numbers: witness.tally,
+            tally_blind,
+            proof,
+        })
+    }
+
+    /// Finds the sample that an error is about: the first that the model cannot be run on.
+    fn located(&self, error: RunError, first: usize) -> RunError {
+        let model = self.committed.model();
+        let samples = first..self.data.samples();
+        let mut errors = samples.filter_map(|sample| {
+            let run = model.run(self.data.input(sample));
+            run.err().map(|error| error.at_sample(sample))
+        });
+        errors.next().unwrap_or(error)
+    }
+
+    fn prove_batch(
+        &self,
+        chunk: Chunk,
+        plan: &Plan<'_>,
+        batch: &Batch<'_>,
+        witness: &Witness,
+        begin: &(dyn Fn(Stage) + Sync),
+    ) -> Result<Proven, ProveError> {
+        let commitment = self.committed.commitment();
+        let count = proof::message_count(plan, self.row_bits, batch);
+        let k = crate::relations::rows_needed(count).ok_or(ProveError::Messages(count))?;
+        let generators = self.generators.get(plan.row_bits)?;
+        let keys = self.generators.keys();
+        let key = keys
+            .verifying(&self.generators.get(k)?)
+            .map_err(|error| ProveError::System(error.to_string()))?;
+        let tally = match chunk.is_whole() {
+            true => Some(self.tally(&witness.tally)?),
+            false => None,
+        };
+        let statement = Statement {
+            context: self.context,
+            commitment,
+            data: self.digest,
+            samples: self.data.samples(),
+            features: self.data.width(),
+            metric: self.metric,
+            chunk,
+            tally: tally.as_ref(),
+        };
+        let making = Making {
+            generators: &generators,
+            relation_generators: &|k| self.generators.get(k),
+            keys,
+            plan,
+            batch,
+            model: CommittedRows {
+                parameters: self.committed.model().parameters(),
+                row_bits: self.row_bits,
+                points: commitment.points(),
+                blinds: self.committed.blinds(),
+            },
+            seed: self.seed(witness)?,
+            begin,
+        };
+        Ok(proof::prove(
+            &making,
+            witness,
+            statement.transcript(&generators, &key),
+        )?)
+    }
+
+    fn tally(&self, numbers: &[u128]) -> Result<Tally, ProveError> {
+        tally_of(self.metric, numbers, &self.data.summary()).ok_or(ProveError::Tally)
     }
 
     /// Fresh for every attempt: two proofs from one seed would give away differences of their columns.
-    fn rng(&self) -> Result<ChaCha20Rng, RandomnessError> {
+    fn seed(&self, witness: &Witness) -> Result<[u8; 32], RandomnessError> {
+        let mut results = blake3::Hasher::new();
+        for tensor in &witness.tensors {
+            let bytes: Vec<u8> = tensor.iter().flat_map(|cell| cell.to_le_bytes()).collect();
+            results.update(&bytes);
+        }
         let secrets = [
             self.committed.to_bytes(),
             self.context.to_bytes(),
-            self.data.digest().to_bytes(),
+            self.digest.to_bytes(),
+            results.finalize().as_bytes().to_vec(),
         ];
         let secrets: Vec<&[u8]> = secrets.iter().map(Vec::as_slice).collect();
-        Ok(ChaCha20Rng::from_seed(fresh_seed("proof", &secrets)?))
+        fresh_seed("proof", &secrets)
     }
-
-    fn commit_cells(&self, witness: &Witness, blinding: &Blinding) -> Vec<Point> {
-        let cells = witness.columns();
-        msm::points_of(cells.len(), |index| {
-            let (tail, blind) = blinding.secrets[index].split_at(UNUSABLE_ROWS);
-            let values = cells[index].iter().map(|cell| i64::from(*cell));
-            self.generators.commit_small(values, tail, blind[0])
-        })
-    }
-
-    fn prove_circuit(
-        &self,
-        key: CircuitKey,
-        cells: &[Vec<Scalar>],
-        instance: &Instance,
-        rng: ChaCha20Rng,
-        seed: &Seed,
-    ) -> Result<Vec<u8>, ProveError> {
-        let key = key.proving_key(self.generators, self.layout)?;
-        let mut transcript = Blake2bWrite::<_, Point, Challenge255<Point>>::init(Vec::new());
-        absorb_seed(&mut transcript, seed)?;
-        let circuit = ScoreCircuit::new(self.layout, cells);
-        let instance = instance.columns();
-        with_layout(self.layout, || {
-            let params = self.generators.params();
-            create_proof(params, &key, &[circuit], &[&instance], rng, &mut transcript)
-        })
-        .map_err(Halo2Error::from)??;
-        Ok(transcript.finalize())
-    }
-}
-
-/// Starts halo2's own transcript from the statement's, as one scalar of it.
-pub(crate) fn absorb_seed<T: Transcript<Point, Challenge255<Point>>>(
-    transcript: &mut T,
-    seed: &Seed,
-) -> Result<(), Halo2Error> {
-    transcript.common_scalar(derive(seed, "circuit", &[]))?;
-    Ok(())
 }

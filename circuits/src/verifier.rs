@@ -1,29 +1,32 @@
 //! The verifier: recomputes everything public, and accepts or says why not.
 //!
-//! It answers with a value whatever it is given. Cheap checks come first: nothing is computed on the curve before sizes, score, limits,
-//! the registered digest and the proof's exact length are right. What a proof can then cost is bounded by its layout (see
-//! [`crate::layout`]): at most 256 MiB for the labels' columns.
+//! It answers with a value whatever it is given. Cheap checks come first: nothing is computed on the curve before sizes, score,
+//! limits, the registered digest and the proof's exact counts are right. What is left of every proof is a sum of points
+//! that must be zero; the sums of many proofs are computed as one, and taken apart only when that one is not zero.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use agon_protocol::codec::{Decode, DecodeError};
-use agon_protocol::digest::ModelDigest;
-use agon_protocol::statement::{Context, Dataset};
-use halo2_proofs::plonk::{Error as Halo2Error, VerificationStrategy, verify_proof};
-use halo2_proofs::poly::commitment::{Guard, MSM};
-use halo2_proofs::transcript::{Blake2bRead, Challenge255, EncodedChallenge};
+use agon_protocol::codec::{DecodeError, Encode};
+use agon_protocol::digest::{DataDigest, ModelDigest};
+use agon_protocol::metric::{Metric, Tally, TallyError};
+use agon_protocol::statement::{Context, Dataset, DatasetSummary};
+use ff::{Field, PrimeField};
 use thiserror::Error;
 
-use crate::challenge::{Challenges, FORMAT_VERSION, Statement};
-use crate::commitment::digest_of;
-use crate::field::Point;
+use crate::argument::plan::{Plan, Role};
+use crate::chunk::Chunk;
+use crate::commitment::{digest_of, model_row_bits};
+use crate::field::{Scalar, powers};
 use crate::generators::{GeneratorCache, Generators, GeneratorsError};
-use crate::keys::KeyCache;
-use crate::layout::{Layout, LayoutError};
-use crate::link::{LinkTranscript, Links};
-use crate::prover::absorb_seed;
-use crate::public::{Coefficients, Instance};
-use crate::submission::{Claims, Submission};
+use crate::graph::Graph;
+use crate::inner::Sum;
+use crate::proof::{self, Checking, ProofSizes};
+use crate::relations::{Deferred, RelationKey, rows_needed};
+use crate::scoring::{batch_of, proven_numbers, score_of};
+use crate::statement::Statement;
+use crate::submission::{RawSubmission, Submission};
+use crate::transcript::Transcript;
 
 /// Why a proof is not accepted. The same bytes always give the same answer, on every machine.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -42,21 +45,19 @@ pub enum Rejection {
         expected: usize,
     },
     /// A score that cannot be.
-    #[error("the proof claims {correct} of {samples} samples")]
-    Score {
-        /// Claimed.
-        correct: usize,
-        /// Samples there are.
-        samples: usize,
+    #[error("the proof claims a score that cannot be: {0}")]
+    Score(#[from] TallyError),
+    /// Another metric than the one asked for.
+    #[error("the proof shows {found}, {expected} is asked for")]
+    Metric {
+        /// In the proof.
+        found: Metric,
+        /// Asked for.
+        expected: Metric,
     },
     /// Another score than the one submitted.
-    #[error("the proof shows {found} correct samples, {expected} were claimed")]
-    Claim {
-        /// In the proof.
-        found: usize,
-        /// In the claim.
-        expected: usize,
-    },
+    #[error("the proof shows another score than the one that was claimed")]
+    Claim,
     /// Another model than the registered one.
     #[error("the proof opens the commitment {found}, {expected} was registered")]
     Model {
@@ -73,33 +74,26 @@ pub enum Rejection {
         /// The competition's limit.
         limit: u64,
     },
-    /// No circuit for this shape.
-    #[error(transparent)]
-    Layout(#[from] LayoutError),
-    /// Committed over another circuit's generators.
+    /// More work than a verifier does.
+    #[error("the model has too many operations for one proof")]
+    Size,
+    /// Counts that no proof of this model and data has.
     #[error(
-        "the model is committed for circuits of 2^{found} rows, this test set needs 2^{expected}"
+        "the proof of chunk {chunk} has {found} {what}, for this model and test set it has {expected}"
     )]
-    Rows {
-        /// Binary logarithm in the commitment.
-        found: u32,
-        /// Binary logarithm needed.
-        expected: u32,
-    },
-    /// A circuit's proof of a length that this layout's never has.
-    #[error("the circuit's proof has {found} bytes, for this model and test set it has {expected}")]
     Length {
-        /// Bytes in the proof.
+        /// Which proof.
+        chunk: Chunk,
+        /// What is counted.
+        what: &'static str,
+        /// In the proof.
         found: usize,
-        /// Bytes of this layout's proofs.
+        /// By the plan.
         expected: usize,
     },
-    /// The columns are not those of the committed model.
-    #[error("the proof is not linked to the committed model")]
-    Link,
-    /// The circuit's proof fails.
-    #[error("the circuit's proof is invalid")]
-    Circuit,
+    /// Equations that do not hold.
+    #[error("the proof is invalid")]
+    Proof,
 }
 
 /// Why there is no verdict.
@@ -111,7 +105,7 @@ pub enum VerifyError {
     /// This machine cannot verify.
     #[error(transparent)]
     Generators(#[from] GeneratorsError),
-    /// The circuit's key cannot be made; a bug.
+    /// A key cannot be made; a bug.
     #[error("the verifying key cannot be made: {0}; please report this")]
     Key(String),
 }
@@ -125,15 +119,19 @@ pub struct Expected<'a> {
     pub model: Option<ModelDigest>,
     /// The competition's limit.
     pub max_parameters: u64,
+    /// The metric asked for; `None` accepts any that fits the task.
+    pub metric: Option<Metric>,
     /// The submitted score; `None` accepts whatever is proven.
-    pub correct: Option<usize>,
+    pub tally: Option<&'a Tally>,
 }
 
 /// What an accepted proof shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
-    /// Samples that the committed model classifies correctly, at least.
-    pub correct: usize,
+    /// What is scored.
+    pub metric: Metric,
+    /// The score of the committed model; of accuracy and top-k, at least so much.
+    pub tally: Tally,
     /// Samples.
     pub samples: usize,
 }
@@ -142,7 +140,28 @@ pub struct Verified {
 #[derive(Debug)]
 pub struct Verifier {
     generators: GeneratorCache,
-    keys: KeyCache,
+}
+
+/// A proof that passed every check that needs no arithmetic on the curve.
+struct Prepared<'a> {
+    submission: Submission,
+    context: &'a Context,
+    row_bits: u32,
+    chunks: Vec<(Chunk, Generators, Arc<RelationKey>)>,
+}
+
+/// What is left of a proof: sums of points that are zero if it is valid.
+#[derive(Clone)]
+struct Left<'a> {
+    sum: Sum,
+    deferred: Vec<Deferred<'a>>,
+}
+
+/// The data set as every proof about it sees it.
+struct Data<'a> {
+    set: &'a Dataset,
+    digest: DataDigest,
+    summary: DatasetSummary,
 }
 
 impl Verifier {
@@ -150,47 +169,120 @@ impl Verifier {
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self {
             generators: GeneratorCache::new(folder),
-            keys: KeyCache::default(),
         }
     }
 
     /// Verifies the encoding of a [`Submission`] against `data`.
+    ///
+    /// # Errors
+    /// A [`Rejection`], or what keeps this machine from finding a verdict.
     pub fn verify(
         &self,
         proof: &[u8],
         data: &Dataset,
         expected: &Expected<'_>,
     ) -> Result<Verified, VerifyError> {
-        let claims = Claims::read(proof).map_err(Rejection::from)?;
-        let layout = check_claims(&claims, data, expected)?;
-        let submission = Submission::from_bytes(proof).map_err(Rejection::from)?;
-        let generators = self.generators.get(layout.k())?;
-        let key = self
-            .keys
-            .get(&generators, &layout)
-            .map_err(|error| VerifyError::Key(error.to_string()))?;
-        let check = Check {
-            generators: &generators,
-            layout: &layout,
-            submission: &submission,
-            data,
-            context: expected.context,
+        let mut verdicts = self.verify_all(&[(proof, expected)], data);
+        match verdicts.pop() {
+            Some(verdict) => verdict,
+            None => Err(Rejection::Proof.into()),
+        }
+    }
+
+    /// Verifies many proofs about one data set, at less cost than one by one. The verdicts are the same, in the same order.
+    pub fn verify_all(
+        &self,
+        proofs: &[(&[u8], &Expected<'_>)],
+        data: &Dataset,
+    ) -> Vec<Result<Verified, VerifyError>> {
+        let data = Data {
+            set: data,
+            digest: data.digest(),
+            summary: data.summary(),
         };
-        check.run(&key.key, &key.fingerprint)?;
-        Ok(Verified {
-            correct: submission.correct(),
-            samples: submission.samples(),
+        let prepared: Vec<Result<Prepared<'_>, VerifyError>> = proofs
+            .iter()
+            .map(|(bytes, expected)| self.prepare(bytes, &data, expected))
+            .collect();
+        // the weights of the sums depend on everything that could be chosen
+        let mut transcript = Transcript::new("batch");
+        transcript.absorb("data", &data.digest.to_bytes());
+        let mut left: Vec<(usize, Left<'_>)> = Vec::new();
+        let mut refused: Vec<Option<Rejection>> = vec![None; proofs.len()];
+        for (index, prepared) in prepared.iter().enumerate() {
+            let Ok(prepared) = prepared else { continue };
+            transcript.absorb("proof", proofs[index].0);
+            transcript.absorb("context", &prepared.context.to_bytes());
+            match prepared.check(&data, &mut transcript) {
+                Ok(own) => left.push((index, own)),
+                Err(rejection) => refused[index] = Some(rejection),
+            }
+        }
+        let largest = prepared.iter().flatten().flat_map(|p| &p.chunks);
+        let largest = largest.map(|(_, generators, _)| generators);
+        if let Some(generators) = largest.max_by_key(|generators| generators.k()) {
+            for index in find_invalid(&left, generators, &mut transcript) {
+                refused[index] = Some(Rejection::Proof);
+            }
+        }
+        let verdicts = prepared.into_iter().zip(refused);
+        verdicts
+            .map(|(prepared, refused)| {
+                let Submission { opened, tally, .. } = prepared?.submission;
+                match refused {
+                    Some(rejection) => Err(rejection.into()),
+                    None => Ok(Verified {
+                        metric: opened.metric,
+                        tally,
+                        samples: opened.samples as usize,
+                    }),
+                }
+            })
+            .collect()
+    }
+
+    /// Everything that needs no arithmetic on the curve but the points' decompression.
+    fn prepare<'a>(
+        &self,
+        bytes: &[u8],
+        data: &Data<'_>,
+        expected: &Expected<'a>,
+    ) -> Result<Prepared<'a>, VerifyError> {
+        let raw = RawSubmission::read(bytes).map_err(Rejection::from)?;
+        check_claims(&raw, bytes, data, expected)?;
+        let row_bits = model_row_bits(&raw.commitment.graph);
+        let sizes = raw.sizes().map_err(Rejection::from)?;
+        let mut keys = Vec::with_capacity(sizes.len());
+        for (index, sizes) in sizes.iter().enumerate() {
+            let chunk = Chunk::new(index, raw.chunks()).map_err(|_| Rejection::Size)?;
+            let plan = plan_of(&raw.commitment.graph, chunk, raw.metric, data.set, row_bits)?;
+            let k = check_sizes(&plan, chunk, data.set, row_bits, sizes)?;
+            keys.push((chunk, plan.row_bits, k));
+        }
+        let submission = raw.complete().map_err(Rejection::from)?;
+        let mut chunks = Vec::with_capacity(keys.len());
+        for (chunk, bits, k) in keys {
+            let key = self.generators.keys().verifying(&self.generators.get(k)?);
+            let key = key.map_err(|error| VerifyError::Key(error.to_string()))?;
+            chunks.push((chunk, self.generators.get(bits)?, key));
+        }
+        Ok(Prepared {
+            submission,
+            context: expected.context,
+            row_bits,
+            chunks,
         })
     }
 }
 
-/// Everything that needs no arithmetic on the curve.
 fn check_claims(
-    claims: &Claims<'_>,
-    data: &Dataset,
+    raw: &RawSubmission<'_>,
+    bytes: &[u8],
+    data: &Data<'_>,
     expected: &Expected<'_>,
-) -> Result<Layout, Rejection> {
-    let architecture = &claims.architecture;
+) -> Result<(), Rejection> {
+    debug_assert!(bytes.len() >= raw.commitment_bytes.len());
+    let graph = &raw.commitment.graph;
     let same = |what, found: usize, expected: usize| match found == expected {
         true => Ok(()),
         false => Err(Rejection::Data {
@@ -199,137 +291,188 @@ fn check_claims(
             expected,
         }),
     };
-    same("a number of samples of", claims.samples, data.samples())?;
-    same("a number of features of", claims.features, data.width())?;
-    same("a number of inputs of", architecture.inputs(), data.width())?;
-    same(
-        "a number of classes of",
-        architecture.classes(),
-        data.classes(),
-    )?;
-    let (correct, samples) = (claims.correct, data.samples());
-    if correct > samples {
-        return Err(Rejection::Score { correct, samples });
+    let (samples, width) = (data.set.samples(), data.set.width());
+    same("a number of samples of", raw.samples, samples)?;
+    same("a number of features of", raw.features, width)?;
+    same("a number of inputs of", graph.inputs(), width)?;
+    let outputs = data.set.task().outputs();
+    same("a number of outputs of", graph.outputs(), outputs)?;
+    if raw.chunks() > samples {
+        return Err(Rejection::Size);
     }
-    if let Some(claimed) = expected.correct.filter(|claimed| *claimed != correct) {
-        return Err(Rejection::Claim {
-            found: correct,
-            expected: claimed,
+    if let Some(metric) = expected.metric.filter(|metric| *metric != raw.metric) {
+        return Err(Rejection::Metric {
+            found: raw.metric,
+            expected: metric,
         });
     }
-    if architecture.parameters() > expected.max_parameters {
-        return Err(Rejection::Parameters {
-            found: architecture.parameters(),
-            limit: expected.max_parameters,
-        });
+    if expected.tally.is_some_and(|tally| *tally != raw.tally) {
+        return Err(Rejection::Claim);
     }
-    let digest = digest_of(expected.context.competitor, claims.commitment);
-    if let Some(registered) = expected.model.filter(|registered| *registered != digest) {
-        return Err(Rejection::Model {
-            found: digest,
-            expected: registered,
-        });
+    raw.metric.check(&raw.tally, &data.summary)?;
+    let (found, limit) = (graph.parameter_count(), expected.max_parameters);
+    if found > limit {
+        return Err(Rejection::Parameters { found, limit });
     }
-    let layout = Layout::choose(architecture, samples)?;
-    if claims.k != layout.k() {
-        return Err(Rejection::Rows {
-            found: claims.k,
-            expected: layout.k(),
-        });
-    }
-    let (found, expected) = (claims.circuit_proof_bytes, layout.circuit_proof_bytes());
-    match found == expected {
-        true => Ok(layout),
-        false => Err(Rejection::Length { found, expected }),
+    let found = digest_of(expected.context.competitor, raw.commitment_bytes);
+    match expected.model.filter(|registered| *registered != found) {
+        Some(expected) => Err(Rejection::Model { found, expected }),
+        None => Ok(()),
     }
 }
 
-/// One verification.
-struct Check<'a> {
-    generators: &'a Generators,
-    layout: &'a Layout,
-    submission: &'a Submission,
-    data: &'a Dataset,
-    context: &'a Context,
+fn plan_of<'g>(
+    graph: &'g Graph,
+    chunk: Chunk,
+    metric: Metric,
+    data: &Dataset,
+    row_bits: u32,
+) -> Result<Plan<'g>, Rejection> {
+    let samples = chunk.samples(data.samples()).len();
+    let score = score_of(metric);
+    Ok(Plan::new(
+        graph,
+        samples,
+        score,
+        !chunk.is_whole(),
+        row_bits,
+    ))
 }
 
-impl Check<'_> {
-    fn run(
-        &self,
-        key: &halo2_proofs::plonk::VerifyingKey<Point>,
-        fingerprint: &[u8; 64],
-    ) -> Result<(), Rejection> {
-        let Self {
-            generators,
-            layout,
-            submission,
-            data,
-            context,
-        } = *self;
-        let columns = Submission::column_commitments(&submission.circuit_proof, layout)
-            .ok_or(Rejection::Circuit)?;
-        let statement = Statement {
-            version: FORMAT_VERSION,
-            generators: generators.digest(),
-            verifying_key: fingerprint,
-            layout,
-            context,
-            model: submission.commitment.digest(context.competitor),
-            data: data.digest(),
-            samples: data.samples(),
-            features: data.width(),
-            correct: submission.correct(),
-            weight_commitments: submission.commitment.points(),
-            column_commitments: &columns[..layout.committed_columns()],
+/// Compares a proof's counts with the plan's; gives the size of its relations' circuit.
+fn check_sizes(
+    plan: &Plan<'_>,
+    chunk: Chunk,
+    data: &Dataset,
+    row_bits: u32,
+    sizes: &ProofSizes,
+) -> Result<u32, Rejection> {
+    let same = |what, found, expected| match found == expected {
+        true => Ok(()),
+        false => Err(Rejection::Length {
+            chunk,
+            what,
+            found,
+            expected,
+        }),
+    };
+    same("rows", sizes.rows, plan.rows())?;
+    let batch = batch_of(data, chunk.samples(data.samples()));
+    let messages = proof::message_count(plan, row_bits, &batch);
+    same("messages", sizes.messages, messages)?;
+    rows_needed(messages).ok_or(Rejection::Size)
+}
+
+impl Prepared<'_> {
+    /// Runs the argument over each chunk's proof. Absorbs nothing but draws the weights of the chunks' sums.
+    fn check<'p>(
+        &'p self,
+        data: &Data<'_>,
+        transcript: &mut Transcript,
+    ) -> Result<Left<'p>, Rejection> {
+        let submission = &self.submission;
+        let (opened, whole) = (&submission.opened, self.chunks.len() == 1);
+        let shown = match whole {
+            true => proven_numbers(opened.metric, &submission.tally),
+            false => Vec::new(),
         };
-        let seed = statement.seed();
-        let challenges = Challenges::new(&seed);
-        let coefficients = Coefficients::new(layout, &challenges);
-        let transcript = LinkTranscript {
-            seed: &seed,
-            circuit_proof: &submission.circuit_proof,
-        };
-        let weights = submission.commitment.points();
-        let links = Links::new(layout, &coefficients);
-        if !links.verify(generators, transcript, &columns, weights, &submission.link) {
-            return Err(Rejection::Link);
+        let mut tallies = Sum::new();
+        let mut sums = Vec::new();
+        let mut deferred = Vec::new();
+        for ((chunk, generators, key), proof) in self.chunks.iter().zip(&submission.proofs) {
+            let graph = opened.commitment.graph();
+            let plan = plan_of(graph, *chunk, opened.metric, data.set, self.row_bits)?;
+            let batch = batch_of(data.set, chunk.samples(data.set.samples()));
+            let statement = Statement {
+                context: self.context,
+                commitment: &opened.commitment,
+                data: data.digest,
+                samples: opened.samples as usize,
+                features: opened.features as usize,
+                metric: opened.metric,
+                chunk: *chunk,
+                tally: whole.then_some(&submission.tally),
+            };
+            let checking = Checking {
+                key,
+                plan: &plan,
+                batch: &batch,
+                model_row_bits: self.row_bits,
+                model: opened.commitment.points(),
+                tally: &shown,
+            };
+            let history = statement.transcript(generators, key);
+            let (sum, rest) =
+                proof::verify(&checking, proof, history).map_err(|_| Rejection::Proof)?;
+            sums.push(sum);
+            deferred.push(rest);
+            if !whole {
+                let row = plan.first_row(plan.tensor(Role::Tally));
+                tallies.push(Scalar::ONE, proof.rows[row]);
+            }
         }
-        let instance = Instance::new(
-            layout,
-            &challenges,
-            &coefficients,
-            data,
-            submission.correct(),
-        );
-        let mut bytes = &submission.circuit_proof[..];
-        let mut transcript = Blake2bRead::<_, Point, Challenge255<Point>>::init(&mut bytes);
-        absorb_seed(&mut transcript, &seed).map_err(|_| Rejection::Circuit)?;
-        let strategy = FinalSum(generators.params().empty_msm());
-        let sum = verify_proof(
-            generators.params(),
-            key,
-            strategy,
-            &[&instance.columns()],
-            &mut transcript,
-        )
-        .map_err(|_| Rejection::Circuit)?;
-        if !bytes.is_empty() || !sum.eval() {
-            return Err(Rejection::Circuit);
+        if !whole {
+            // the sum of the chunks' commitments opens to the total
+            let total = proven_numbers(opened.metric, &submission.tally);
+            tallies.basis = total.iter().map(|number| -from_u128(*number)).collect();
+            tallies.blind = -submission.tally_blind;
+            sums.push(tallies);
         }
-        Ok(())
+        let weights = powers(transcript.challenge("chunks"), sums.len());
+        let mut sum = Sum::new();
+        for (own, weight) in sums.into_iter().zip(weights) {
+            sum.add(own, weight);
+        }
+        Ok(Left { sum, deferred })
     }
 }
 
-/// Leaves the final multi-scalar sum to the caller.
-struct FinalSum<'a>(MSM<'a, Point>);
+fn from_u128(number: u128) -> Scalar {
+    Scalar::from_u128(number)
+}
 
-impl<'a> VerificationStrategy<'a, Point> for FinalSum<'a> {
-    type Output = MSM<'a, Point>;
-
-    fn process<E: EncodedChallenge<Point>>(
-        self,
-        prepare: impl FnOnce(MSM<'a, Point>) -> Result<Guard<'a, Point, E>, Halo2Error>,
-    ) -> Result<Self::Output, Halo2Error> {
-        Ok(prepare(self.0)?.use_challenges())
+/// The indices of the proofs whose sums are not zero: none after one sum if all are good, else by halves.
+fn find_invalid(
+    proofs: &[(usize, Left<'_>)],
+    generators: &Generators,
+    transcript: &mut Transcript,
+) -> Vec<usize> {
+    if proofs.is_empty() || holds(proofs, generators, transcript) {
+        return Vec::new();
     }
+    match proofs {
+        [(index, _)] => vec![*index],
+        _ => {
+            let (left, right) = proofs.split_at(proofs.len() / 2);
+            let mut invalid = find_invalid(left, generators, transcript);
+            invalid.extend(find_invalid(right, generators, transcript));
+            invalid
+        }
+    }
+}
+
+/// Whether a random combination of all sums is zero.
+fn holds(
+    proofs: &[(usize, Left<'_>)],
+    generators: &Generators,
+    transcript: &mut Transcript,
+) -> bool {
+    let mut total = Sum::new();
+    let mut circuits: Vec<Deferred<'_>> = Vec::new();
+    for (_, proof) in proofs {
+        total.add(proof.sum.clone(), transcript.challenge("weight"));
+        circuits.extend(proof.deferred.iter().cloned());
+    }
+    if !total.is_zero(generators) {
+        return false;
+    }
+    // circuits of one size share their generators
+    circuits.sort_by_key(Deferred::k);
+    circuits.chunk_by(|a, b| a.k() == b.k()).all(|same| {
+        let weighted = same.iter().map(|circuit| {
+            let weight = transcript.challenge("weight");
+            (weight, circuit.clone())
+        });
+        Deferred::combine(weighted.collect()).is_some_and(Deferred::holds)
+    })
 }

@@ -376,6 +376,11 @@ impl Dataset {
         &self.inputs[index * self.width..][..self.width]
     }
 
+    /// The encoded features of a range of samples, row-major.
+    pub fn inputs(&self, samples: std::ops::Range<usize>) -> &[u16] {
+        &self.inputs[samples.start * self.width..samples.end * self.width]
+    }
+
     /// The right answers.
     pub fn targets(&self) -> &Targets {
         &self.targets

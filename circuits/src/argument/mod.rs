@@ -34,6 +34,7 @@ use plan::{Plan, Role};
 use witness::Witness;
 
 use crate::field::Scalar;
+use crate::progress::Stage;
 
 /// The prover's side of [`run`].
 #[derive(Clone, Copy)]
@@ -41,6 +42,8 @@ pub(crate) struct Secrets<'a> {
     pub(crate) witness: &'a Witness,
     pub(crate) parameters: &'a [Vec<i64>],
     pub(crate) numbers: &'a dyn Numbers,
+    /// Told what begins.
+    pub(crate) begin: &'a (dyn Fn(Stage) + Sync),
 }
 
 /// The whole conversation about one batch. `tally` holds the score's numbers when they are public.
@@ -53,6 +56,8 @@ pub(crate) fn run(
     secrets: Option<Secrets<'_>>,
 ) -> Opening {
     use ff::PrimeField;
+    let begin = |stage| secrets.iter().for_each(|secrets| (secrets.begin)(stage));
+    begin(Stage::Lookups);
     let mut flow = Flow::new(
         plan,
         batch,
@@ -69,11 +74,13 @@ pub(crate) fn run(
     let looked = flow.lookups(channel, |flow, channel, before, point| {
         flow.gap(channel, before, point)
     });
+    begin(Stage::Layers);
     flow.pieces(channel, &looked);
     flow.score(channel, &looked, &tally);
     flow.run(channel);
     let claims = std::mem::take(&mut flow.claims);
     let numbers = secrets.map(|secrets| secrets.numbers);
+    begin(Stage::Open);
     open(channel, plan, model_row_bits, &claims, numbers)
 }
 

@@ -145,6 +145,13 @@ pub(crate) const MAX_ROW_BITS: u32 = 15;
 /// Rows wanted: a row costs 32 bytes of proof.
 const WANTED_ROWS: usize = 128;
 
+/// Binary logarithm of the shortest rows that are few enough, when there are `rows_at(bits)` of `2^bits` entries.
+pub(crate) fn row_bits_for(rows_at: impl Fn(u32) -> usize) -> u32 {
+    (MIN_ROW_BITS..MAX_ROW_BITS)
+        .find(|bits| rows_at(*bits) <= WANTED_ROWS)
+        .unwrap_or(MAX_ROW_BITS)
+}
+
 impl<'a> Plan<'a> {
     /// The plan for `samples` samples; rows are at least `model_row_bits` long.
     pub(crate) fn new(
@@ -183,10 +190,7 @@ impl<'a> Plan<'a> {
             });
         }
         plan.place_leaves();
-        plan.row_bits = (MIN_ROW_BITS..MAX_ROW_BITS)
-            .find(|bits| plan.rows_at(*bits) <= WANTED_ROWS)
-            .unwrap_or(MAX_ROW_BITS)
-            .max(model_row_bits);
+        plan.row_bits = row_bits_for(|bits| plan.rows_at(bits)).max(model_row_bits);
         plan
     }
 
@@ -384,6 +388,11 @@ impl<'a> Plan<'a> {
     /// Commitments of a tensor: one a row, none for rows of missing samples only.
     pub(crate) fn tensor_rows(&self, tensor: TensorId) -> usize {
         self.tensor_length(tensor).div_ceil(1 << self.row_bits)
+    }
+
+    /// Commitments of the tensors before this one.
+    pub(crate) fn first_row(&self, tensor: TensorId) -> usize {
+        (0..tensor).map(|tensor| self.tensor_rows(tensor)).sum()
     }
 
     /// Commitments of all tensors.

@@ -2,9 +2,7 @@
 
 use agon_protocol::codec::{Decode, DecodeError, Encode, Reader, encode_length, encode_list};
 
-use super::validate::{
-    MAX_AXES, MAX_NODES, MAX_PARTS, MAX_SUM_AXES, MAX_TABLES,
-};
+use super::validate::{MAX_AXES, MAX_NODES, MAX_PARTS, MAX_SUM_AXES, MAX_TABLES};
 use super::{Graph, Node, Op, Part, RANGE_BITS, Route, Shape, SumAxis, Window};
 
 /// An index or length; every one of a valid graph is far below `2^32`.

@@ -5,6 +5,7 @@
 //! [`check`] compares the two on data. tract is used in here and nowhere else.
 
 mod check;
+pub mod executor;
 mod float;
 pub mod float_graph;
 pub mod integer;

@@ -1,6 +1,7 @@
 //! One proof about one batch: rows committed, the [`argument`](crate::argument) run over them, its equations proven about
 //! the pads ([`relations`](crate::relations)), its opening proven about the rows ([`inner`](crate::inner)).
 
+mod encoding;
 mod prover;
 mod rows;
 #[cfg(test)]
@@ -11,7 +12,8 @@ use crate::field::{Point, Scalar};
 use crate::inner::InnerProof;
 use crate::relations::RelationsProof;
 
-pub(crate) use prover::{CommittedRows, Making, ProofError, prove};
+pub(crate) use encoding::ProofSizes;
+pub(crate) use prover::{CommittedRows, Making, ProofError, Proven, message_count, prove};
 pub(crate) use rows::commit_parameters;
 pub(crate) use verifier::{Checking, Refused, verify};
 
@@ -30,13 +32,4 @@ pub(crate) struct BatchProof {
     pub(crate) revealed: Vec<Scalar>,
     pub(crate) relations: RelationsProof,
     pub(crate) inner: InnerProof,
-}
-
-impl BatchProof {
-    /// Its size.
-    pub(crate) fn bytes(&self) -> usize {
-        use agon_protocol::codec::Encode;
-        let items = self.rows.len() + 2 + self.messages.len() + self.revealed.len();
-        32 * items + self.relations.to_bytes().len() + self.inner.to_bytes().len()
-    }
 }

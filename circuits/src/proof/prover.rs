@@ -19,6 +19,7 @@ use crate::generators::{Generators, GeneratorsError};
 use crate::graph::{ParameterId, bits_of};
 use crate::inner;
 use crate::msm;
+use crate::progress::Stage;
 use crate::relations::{self, KeyError, Pads, RelationKeys, RelationsError};
 use crate::transcript::Transcript;
 
@@ -60,6 +61,15 @@ pub(crate) struct Making<'a> {
     pub(crate) model: CommittedRows<'a>,
     /// Fresh for every attempt.
     pub(crate) seed: [u8; 32],
+    /// Told what begins.
+    pub(crate) begin: &'a (dyn Fn(Stage) + Sync),
+}
+
+/// A proof, and what opens its hidden tally.
+pub(crate) struct Proven {
+    pub(crate) proof: BatchProof,
+    /// The blind of the tally's commitment; zero when the tally is public.
+    pub(crate) tally_blind: Scalar,
 }
 
 struct Held<'a> {
@@ -92,7 +102,7 @@ pub(crate) fn prove(
     making: &Making<'_>,
     witness: &Witness,
     mut transcript: Transcript,
-) -> Result<BatchProof, ProofError> {
+) -> Result<Proven, ProofError> {
     let Making {
         generators,
         plan,
@@ -101,6 +111,7 @@ pub(crate) fn prove(
         ..
     } = *making;
     let mut rng = ChaCha20Rng::from_seed(making.seed);
+    (making.begin)(Stage::Commit);
     let count = message_count(plan, model.row_bits, batch);
     let k = relations::rows_needed(count).ok_or(ProofError::Messages(count))?;
     let relation_generators = (making.relation_generators)(k)?;
@@ -150,6 +161,7 @@ pub(crate) fn prove(
         witness,
         parameters: model.parameters,
         numbers: &held,
+        begin: making.begin,
     };
     let opening = run(
         &mut channel,
@@ -174,6 +186,7 @@ pub(crate) fn prove(
             };
     }
     let pads_commitment = pads.commitment();
+    (making.begin)(Stage::Close);
     let relations = relations::prove(&key, pads, &system, &mut transcript)?;
     let inner = inner::prove(
         &mut transcript,
@@ -185,7 +198,11 @@ pub(crate) fn prove(
         &opening.point,
         &mut rng,
     );
-    Ok(BatchProof {
+    let tally_blind = match plan.hidden_tally {
+        true => blinds[plan.tensor(Role::Tally)][0],
+        false => Scalar::ZERO,
+    };
+    let proof = BatchProof {
         rows,
         mask,
         pads: pads_commitment,
@@ -193,7 +210,8 @@ pub(crate) fn prove(
         revealed,
         relations,
         inner,
-    })
+    };
+    Ok(Proven { proof, tally_blind })
 }
 
 /// How many messages a proof has.

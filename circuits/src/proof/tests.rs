@@ -1,5 +1,6 @@
 //! From a witness to a verdict, and what a changed proof gets.
 
+use agon_protocol::codec::Encode;
 use ff::Field;
 
 use super::*;
@@ -105,8 +106,9 @@ impl Scene {
                 blinds: &self.blinds,
             },
             seed: [7; 32],
+            begin: &|_| {},
         };
-        prove(&making, witness, Transcript::new("proof test"))
+        prove(&making, witness, Transcript::new("proof test")).map(|proven| proven.proof)
     }
 
     fn prove(&self, witness: &Witness) -> BatchProof {
@@ -223,7 +225,7 @@ fn figures() {
             "{inputs}-{hidden}-{classes} N={samples}: prove {:.3} CPU s, verify {:.3} CPU s, {} bytes, rows 2^{}, {} messages, accepted {accepted}",
             proven - start,
             cpu() - proven,
-            proof.bytes(),
+            proof.to_bytes().len(),
             plan.row_bits,
             proof.messages.len(),
         );

@@ -37,9 +37,9 @@ pub(crate) enum Refused {
 }
 
 /// What a proof is checked against.
-pub(crate) struct Checking<'a> {
+pub(crate) struct Checking<'k, 'a> {
     /// Of the size that the messages need.
-    pub(crate) key: &'a RelationKey,
+    pub(crate) key: &'k RelationKey,
     pub(crate) plan: &'a Plan<'a>,
     pub(crate) batch: &'a Batch<'a>,
     pub(crate) model_row_bits: u32,
@@ -49,11 +49,11 @@ pub(crate) struct Checking<'a> {
 }
 
 /// Checks a proof. It is valid if both answers hold: the sum is zero, and the deferred part holds.
-pub(crate) fn verify<'a>(
-    checking: &Checking<'a>,
+pub(crate) fn verify<'k>(
+    checking: &Checking<'k, '_>,
     proof: &BatchProof,
     mut transcript: Transcript,
-) -> Result<(Sum, Deferred<'a>), Refused> {
+) -> Result<(Sum, Deferred<'k>), Refused> {
     let Checking {
         key,
         plan,

@@ -5,13 +5,18 @@ use halo2_proofs::poly::commitment::MSM;
 use crate::field::{Point, Scalar};
 
 /// A sum of points that is zero if the proof is valid: the costly part of a verification, not yet computed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Deferred<'a> {
     pub(super) k: u32,
     pub(super) sum: MSM<'a, Point>,
 }
 
 impl<'a> Deferred<'a> {
+    /// Binary logarithm of the circuit's rows.
+    pub(crate) fn k(&self) -> u32 {
+        self.k
+    }
+
     /// The sum of several, each times its weight. When the weights are random and unknown to the provers until all proofs
     /// are given, it is zero only if all are. Costs as much to compute as one. `None` for no proofs, or sizes that differ.
     pub(crate) fn combine(proofs: Vec<(Scalar, Self)>) -> Option<Self> {

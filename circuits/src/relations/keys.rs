@@ -130,7 +130,7 @@ impl RelationKey {
     }
 
     /// Hash of the key's pinned form: gates, fixed columns, domain.
-    pub(super) fn fingerprint(&self) -> &[u8; 64] {
+    pub(crate) fn fingerprint(&self) -> &[u8; 64] {
         &self.fingerprint
     }
 

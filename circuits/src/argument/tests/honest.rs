@@ -89,6 +89,7 @@ fn check(example: &Example, samples: usize, score: Score, hidden_tally: bool) {
         witness: &witness,
         parameters,
         numbers: &held,
+        begin: &|_| {},
     };
     let opening = run(
         &mut prover,

@@ -401,7 +401,10 @@ fn overflow(entry: usize, wide: Wide) -> OutOfRange {
 }
 
 fn widen(intervals: &[Interval]) -> Vec<Wide> {
-    intervals.iter().map(|interval| (*interval).into()).collect()
+    intervals
+        .iter()
+        .map(|interval| (*interval).into())
+        .collect()
 }
 
 fn narrow(wide: impl IntoIterator<Item = Wide>) -> Result<Vec<Interval>, OutOfRange> {

@@ -212,7 +212,11 @@ pub(in crate::model) fn mat_mul<A: Copy>(
 }
 
 /// Steps through every index of a box of these lengths, last fastest, keeping dot products with several lists of steps.
-fn odometer<const N: usize>(lengths: &[usize], steps: [&[usize]; N], mut at: impl FnMut([usize; N])) {
+fn odometer<const N: usize>(
+    lengths: &[usize],
+    steps: [&[usize]; N],
+    mut at: impl FnMut([usize; N]),
+) {
     let mut index = vec![0; lengths.len()];
     let mut place = [0; N];
     loop {

@@ -165,7 +165,7 @@ pub enum RunError {
 }
 
 impl RunError {
-    fn at_sample(mut self, index: usize) -> Self {
+    pub(crate) fn at_sample(mut self, index: usize) -> Self {
         match &mut self {
             Self::Input(InputError::Range { sample, .. }) | Self::Value { sample, .. } => {
                 *sample = index;

@@ -27,7 +27,14 @@ fn positions(shape: &[usize]) -> Vec<Vec<usize>> {
 }
 
 /// `A[c, y·stride + i·dilation - padding, …]`, zero outside.
-fn windowed(a: &[i128], shape: &[usize], window: &Window, c: usize, out: [usize; 2], tap: [usize; 2]) -> i128 {
+fn windowed(
+    a: &[i128],
+    shape: &[usize],
+    window: &Window,
+    c: usize,
+    out: [usize; 2],
+    tap: [usize; 2],
+) -> i128 {
     let at = [0, 1].map(|axis| {
         (out[axis] * window.stride[axis] + tap[axis] * window.dilation[axis]) as i64
             - window.padding[axis] as i64
@@ -40,7 +47,11 @@ fn windowed(a: &[i128], shape: &[usize], window: &Window, c: usize, out: [usize;
 }
 
 /// Values of every node; `None` when a committed operation's condition does not hold.
-pub(super) fn run(graph: &Graph, parameters: &[Vec<i64>], inputs: &[u16]) -> Option<Vec<Vec<i128>>> {
+pub(super) fn run(
+    graph: &Graph,
+    parameters: &[Vec<i64>],
+    inputs: &[u16],
+) -> Option<Vec<Vec<i128>>> {
     let parameters: Vec<Vec<i128>> = parameters
         .iter()
         .map(|values| values.iter().map(|value| i128::from(*value)).collect())
@@ -54,7 +65,11 @@ pub(super) fn run(graph: &Graph, parameters: &[Vec<i64>], inputs: &[u16]) -> Opt
         for (entry, at) in positions(out).iter().enumerate() {
             result[entry] = match &node.op {
                 Op::Input => i128::from(inputs[entry]),
-                Op::Linear { input, weights, contract } => {
+                Op::Linear {
+                    input,
+                    weights,
+                    contract,
+                } => {
                     let a = shape(*input);
                     let (lead, summed) = a.split_at(a.len() - contract);
                     positions(summed)
@@ -63,34 +78,66 @@ pub(super) fn run(graph: &Graph, parameters: &[Vec<i64>], inputs: &[u16]) -> Opt
                             let from = [&at[..lead.len()], i].concat();
                             let w = [&at[lead.len()..], i].concat();
                             let w_shape = &graph.parameters[*weights].0;
-                            parameters[*weights][index(w_shape, &w)] * values[*input][index(&a, &from)]
+                            parameters[*weights][index(w_shape, &w)]
+                                * values[*input][index(&a, &from)]
                         })
                         .sum()
                 }
-                Op::Conv { input, weights, window } => {
+                Op::Conv {
+                    input,
+                    weights,
+                    window,
+                } => {
                     let w_shape = &graph.parameters[*weights].0;
                     positions(&w_shape[1..])
                         .iter()
                         .map(|i| {
-                            let w = parameters[*weights][index(w_shape, &[at[0], i[0], i[1], i[2]])];
-                            w * windowed(&values[*input], &shape(*input), window, i[0], [at[1], at[2]], [i[1], i[2]])
+                            let w =
+                                parameters[*weights][index(w_shape, &[at[0], i[0], i[1], i[2]])];
+                            w * windowed(
+                                &values[*input],
+                                &shape(*input),
+                                window,
+                                i[0],
+                                [at[1], at[2]],
+                                [i[1], i[2]],
+                            )
                         })
                         .sum()
                 }
-                Op::Depthwise { input, weights, window } => {
+                Op::Depthwise {
+                    input,
+                    weights,
+                    window,
+                } => {
                     let w_shape = &graph.parameters[*weights].0;
                     positions(&w_shape[1..])
                         .iter()
                         .map(|i| {
                             let w = parameters[*weights][index(w_shape, &[at[0], i[0], i[1]])];
-                            w * windowed(&values[*input], &shape(*input), window, at[0], [at[1], at[2]], [i[0], i[1]])
+                            w * windowed(
+                                &values[*input],
+                                &shape(*input),
+                                window,
+                                at[0],
+                                [at[1], at[2]],
+                                [i[0], i[1]],
+                            )
                         })
                         .sum()
                 }
-                Op::Scale { input, weights, axis } => parameters[*weights][at[*axis]] * values[*input][entry],
+                Op::Scale {
+                    input,
+                    weights,
+                    axis,
+                } => parameters[*weights][at[*axis]] * values[*input][entry],
                 Op::Bias { input, bias } => {
                     let b_shape = &graph.parameters[*bias].0;
-                    let b: Vec<usize> = at.iter().zip(b_shape).map(|(i, axis)| if *axis == 1 { 0 } else { *i }).collect();
+                    let b: Vec<usize> = at
+                        .iter()
+                        .zip(b_shape)
+                        .map(|(i, axis)| if *axis == 1 { 0 } else { *i })
+                        .collect();
                     values[*input][entry] + parameters[*bias][index(b_shape, &b)]
                 }
                 Op::Route(route) => {
@@ -116,8 +163,17 @@ pub(super) fn run(graph: &Graph, parameters: &[Vec<i64>], inputs: &[u16]) -> Opt
                         })
                         .sum()
                 }
-                Op::Requant { input, shift, offset, low, high, saturates, table } => {
-                    let floor = (values[*input][entry] + i128::from(*offset)).div_euclid(1 << shift);
+                Op::Requant {
+                    input,
+                    shift,
+                    offset,
+                    low,
+                    high,
+                    saturates,
+                    table,
+                } => {
+                    let floor =
+                        (values[*input][entry] + i128::from(*offset)).div_euclid(1 << shift);
                     let (low, high) = (i128::from(*low), i128::from(*high));
                     let excess = if *saturates { range } else { 1 };
                     if floor <= low - excess || floor >= high + excess {
@@ -151,8 +207,17 @@ pub(super) fn run(graph: &Graph, parameters: &[Vec<i64>], inputs: &[u16]) -> Opt
                     }
                     root
                 }
-                Op::Divide { numerator, denominator, shift, low, high } => {
-                    let (a, b) = (values[*numerator][entry] << shift, values[*denominator][entry]);
+                Op::Divide {
+                    numerator,
+                    denominator,
+                    shift,
+                    low,
+                    high,
+                } => {
+                    let (a, b) = (
+                        values[*numerator][entry] << shift,
+                        values[*denominator][entry],
+                    );
                     if !(1..=range).contains(&b) {
                         return None;
                     }

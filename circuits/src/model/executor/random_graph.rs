@@ -247,10 +247,12 @@ fn grow(builder: &mut Builder, random: &mut Random) -> Option<NodeId> {
             for _ in 0..count {
                 inputs.push(pick_like(builder, random, input));
             }
-            let (low, high) = inputs.iter().fold((i64::MAX, i64::MIN), |(low, high), node| {
-                let hull = builder.hull(*node);
-                (low.min(hull.low), high.max(hull.high))
-            });
+            let (low, high) = inputs
+                .iter()
+                .fold((i64::MAX, i64::MIN), |(low, high), node| {
+                    let hull = builder.hull(*node);
+                    (low.min(hull.low), high.max(hull.high))
+                });
             if high - low >= 1 << builder.range_bits() {
                 return None;
             }
@@ -300,7 +302,10 @@ fn grow(builder: &mut Builder, random: &mut Random) -> Option<NodeId> {
                 low,
                 high,
             };
-            let inside = builder.intervals(numerator).iter().zip(builder.intervals(denominator));
+            let inside = builder
+                .intervals(numerator)
+                .iter()
+                .zip(builder.intervals(denominator));
             let inside = inside.fold(true, |inside, (a, b)| {
                 let ends = [a.low << shift, a.high << shift];
                 let all = ends.map(|a| [a.div_euclid(b.low), a.div_euclid(b.high)]);
@@ -322,7 +327,10 @@ fn bias(
 ) -> Option<NodeId> {
     let shape = builder.shape(input).clone();
     let axes = shape.0.iter();
-    let own = Shape(axes.map(|axis| if random.coin() { *axis } else { 1 }).collect());
+    let own = Shape(
+        axes.map(|axis| if random.coin() { *axis } else { 1 })
+            .collect(),
+    );
     let (low, high) = bound.unwrap_or((-1_000, 1_000));
     let values = (0..own.size()).map(|_| random.within(low, high)).collect();
     let bias = builder.parameter(own, values);
@@ -413,7 +421,8 @@ fn route(builder: &mut Builder, random: &mut Random) -> Option<NodeId> {
                 let source = pick(builder, random);
                 let start: Vec<usize> = shape.iter().map(|axis| random.size(0, axis - 1)).collect();
                 let lengths = shape.iter().zip(&start);
-                let lengths: Vec<usize> = lengths.map(|(axis, s)| random.size(1, axis - s)).collect();
+                let lengths: Vec<usize> =
+                    lengths.map(|(axis, s)| random.size(1, axis - s)).collect();
                 let sums = (0..random.size(0, 2)).map(|_| SumAxis {
                     length: random.size(1, 3),
                     stride: random.size(0, 3),
@@ -421,7 +430,11 @@ fn route(builder: &mut Builder, random: &mut Random) -> Option<NodeId> {
                 let sums: Vec<SumAxis> = sums.collect();
                 let strides: Vec<usize> = shape.iter().map(|_| random.size(0, 3)).collect();
                 let reach: usize = strides.iter().zip(&lengths).map(|(s, l)| s * (l - 1)).sum();
-                let reach = reach + sums.iter().map(|s| s.stride * (s.length - 1)).sum::<usize>();
+                let reach = reach
+                    + sums
+                        .iter()
+                        .map(|s| s.stride * (s.length - 1))
+                        .sum::<usize>();
                 let room = builder.shape(source).size().checked_sub(reach + 1)?;
                 parts.push(Part {
                     source,
@@ -430,7 +443,11 @@ fn route(builder: &mut Builder, random: &mut Random) -> Option<NodeId> {
                     base: random.size(0, room),
                     strides,
                     sums,
-                    coefficient: if random.coin() { 1 } else { random.within(1, 9) as i32 - 10 },
+                    coefficient: if random.coin() {
+                        1
+                    } else {
+                        random.within(1, 9) as i32 - 10
+                    },
                 });
             }
             (parts, Shape(shape))

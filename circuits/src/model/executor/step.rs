@@ -32,7 +32,9 @@ pub(super) fn step(
             weights,
             contract,
         } => {
-            let summed = axes(*input)[axes(*input).len() - contract..].iter().product();
+            let summed = axes(*input)[axes(*input).len() - contract..]
+                .iter()
+                .product();
             linear(of(input), &parameters[*weights], summed)
         }
         Op::Conv {

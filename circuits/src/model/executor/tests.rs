@@ -30,7 +30,14 @@ fn kind(op: &Op) -> &'static str {
 #[test]
 fn random_graphs_hold_every_operation() {
     let kinds: BTreeSet<&str> = (0..200)
-        .flat_map(|seed| case(seed).graph.nodes.iter().map(|n| kind(&n.op)).collect::<Vec<_>>())
+        .flat_map(|seed| {
+            case(seed)
+                .graph
+                .nodes
+                .iter()
+                .map(|n| kind(&n.op))
+                .collect::<Vec<_>>()
+        })
         .collect();
     assert_eq!(kinds.len(), 14, "{kinds:?}");
 }
@@ -102,25 +109,60 @@ fn small() -> Case {
     };
     let nodes = vec![
         (Op::Input, vec![2]),
-        (Op::Linear { input: 0, weights: 0, contract: 1 }, vec![2]),
-        (Op::Route(Route { parts: vec![route(1)] }), vec![2]),
+        (
+            Op::Linear {
+                input: 0,
+                weights: 0,
+                contract: 1,
+            },
+            vec![2],
+        ),
+        (
+            Op::Route(Route {
+                parts: vec![route(1)],
+            }),
+            vec![2],
+        ),
         (Op::Bias { input: 1, bias: 1 }, vec![2]),
         (Op::Max { inputs: vec![2, 3] }, vec![2]),
         (
-            Op::Requant { input: 4, shift: 1, offset: 1, low: -10, high: 100, saturates: true, table: None },
+            Op::Requant {
+                input: 4,
+                shift: 1,
+                offset: 1,
+                low: -10,
+                high: 100,
+                saturates: true,
+                table: None,
+            },
             vec![2],
         ),
     ];
     Case {
         graph: Graph {
             range_bits: 8,
-            nodes: nodes.into_iter().map(|(op, shape)| Node { op, shape: Shape(shape) }).collect(),
+            nodes: nodes
+                .into_iter()
+                .map(|(op, shape)| Node {
+                    op,
+                    shape: Shape(shape),
+                })
+                .collect(),
             parameters: vec![Shape(vec![2, 2]), Shape(vec![1])],
             tables: vec![],
             output: 5,
         },
         parameters: vec![vec![1, 1, 1, -1], vec![3]],
-        encoding: InputEncoding { features: vec![FeatureEncoding { exponent: 0, offset: 0, max: 200 }; 2] },
+        encoding: InputEncoding {
+            features: vec![
+                FeatureEncoding {
+                    exponent: 0,
+                    offset: 0,
+                    max: 200
+                };
+                2
+            ],
+        },
         inputs: vec![],
     }
 }
@@ -141,14 +183,29 @@ fn a_small_model_runs() {
 fn samples_outside_are_refused_by_name() {
     let model = small().model();
     let data = Dataset::new(2, 2, vec![7, 5, 1, 201], vec![0, 1]).unwrap();
-    let error = InputError::Range { sample: 1, feature: 1, input: 201, max: 200 };
+    let error = InputError::Range {
+        sample: 1,
+        feature: 1,
+        input: 201,
+        max: 200,
+    };
     assert_eq!(model.accepts(&data), Err(error.clone()));
     assert_eq!(model.predictions(&data), Err(RunError::Input(error)));
-    assert!(matches!(model.run(&[1]), Err(RunError::Input(InputError::Width { .. }))));
+    assert!(matches!(
+        model.run(&[1]),
+        Err(RunError::Input(InputError::Width { .. }))
+    ));
     // the second maximum's members are too far apart: 200 against 0 - 200 + 3
     let data = Dataset::new(2, 2, vec![7, 5, 0, 200], vec![0, 1]).unwrap();
     let error = model.predictions(&data).unwrap_err();
-    let RunError::Value { sample: 1, node: 4, entry: 1, value: 397, .. } = error else {
+    let RunError::Value {
+        sample: 1,
+        node: 4,
+        entry: 1,
+        value: 397,
+        ..
+    } = error
+    else {
         panic!("{error:?}")
     };
     assert!(error.to_string().contains("sample 1, node 4"), "{error}");
@@ -161,18 +218,58 @@ fn numbers_that_do_not_fit_are_refused() {
         change(&mut case);
         IntegerModel::new(case.graph, case.parameters, &case.encoding).unwrap_err()
     };
-    assert!(matches!(refuse(|c| c.parameters[0][2] = (1 << 23) + 1), BoundsError::Number { parameter: 0, entry: 2, .. }));
-    assert!(matches!(refuse(|c| c.parameters[1][0] = (1 << 52) + 1), BoundsError::Number { parameter: 1, .. }));
-    assert!(matches!(refuse(|c| c.parameters[1].push(0)), BoundsError::Shape { parameter: 1, .. }));
-    assert!(matches!(refuse(|c| { c.parameters.pop(); }), BoundsError::Parameters { .. }));
-    assert!(matches!(refuse(|c| { c.encoding.features.pop(); }), BoundsError::Width { .. }));
-    assert!(matches!(refuse(|c| c.encoding.features[1].max = 5_000), BoundsError::InputRange { feature: 1, .. }));
-    assert!(matches!(refuse(|c| c.parameters[0][0] = 9), BoundsError::Overflow { node: 5, entry: 0, .. }));
     assert!(matches!(
-        refuse(|c| if let Op::Requant { saturates, .. } = &mut c.graph.nodes[5].op { *saturates = false }),
+        refuse(|c| c.parameters[0][2] = (1 << 23) + 1),
+        BoundsError::Number {
+            parameter: 0,
+            entry: 2,
+            ..
+        }
+    ));
+    assert!(matches!(
+        refuse(|c| c.parameters[1][0] = (1 << 52) + 1),
+        BoundsError::Number { parameter: 1, .. }
+    ));
+    assert!(matches!(
+        refuse(|c| c.parameters[1].push(0)),
+        BoundsError::Shape { parameter: 1, .. }
+    ));
+    assert!(matches!(
+        refuse(|c| {
+            c.parameters.pop();
+        }),
+        BoundsError::Parameters { .. }
+    ));
+    assert!(matches!(
+        refuse(|c| {
+            c.encoding.features.pop();
+        }),
+        BoundsError::Width { .. }
+    ));
+    assert!(matches!(
+        refuse(|c| c.encoding.features[1].max = 5_000),
+        BoundsError::InputRange { feature: 1, .. }
+    ));
+    assert!(matches!(
+        refuse(|c| c.parameters[0][0] = 9),
+        BoundsError::Overflow {
+            node: 5,
+            entry: 0,
+            ..
+        }
+    ));
+    assert!(matches!(
+        refuse(
+            |c| if let Op::Requant { saturates, .. } = &mut c.graph.nodes[5].op {
+                *saturates = false
+            }
+        ),
         BoundsError::Overflow { node: 5, .. }
     ));
-    assert!(matches!(refuse(|c| c.graph.output = 4), BoundsError::Graph(GraphError::Graph { .. })));
+    assert!(matches!(
+        refuse(|c| c.graph.output = 4),
+        BoundsError::Graph(GraphError::Graph { .. })
+    ));
 }
 
 #[test]
@@ -202,11 +299,42 @@ fn hostile_graphs_are_refused() {
     refuse(|g| part(g).strides = vec![usize::MAX]);
     refuse(|g| part(g).base = 1);
     refuse(|g| part(g).base = usize::MAX);
-    refuse(|g| part(g).sums = vec![SumAxis { length: 0, stride: 0 }]);
-    refuse(|g| part(g).sums = vec![SumAxis { length: 2, stride: 1 }]);
-    refuse(|g| part(g).sums = vec![SumAxis { length: 1 << 24, stride: 0 }]);
-    refuse(|g| part(g).sums = vec![SumAxis { length: 1 << 13, stride: 0 }; 5]);
-    refuse(|g| part(g).sums = vec![SumAxis { length: 1, stride: 0 }; 9]);
+    refuse(|g| {
+        part(g).sums = vec![SumAxis {
+            length: 0,
+            stride: 0,
+        }]
+    });
+    refuse(|g| {
+        part(g).sums = vec![SumAxis {
+            length: 2,
+            stride: 1,
+        }]
+    });
+    refuse(|g| {
+        part(g).sums = vec![SumAxis {
+            length: 1 << 24,
+            stride: 0,
+        }]
+    });
+    refuse(|g| {
+        part(g).sums = vec![
+            SumAxis {
+                length: 1 << 13,
+                stride: 0
+            };
+            5
+        ]
+    });
+    refuse(|g| {
+        part(g).sums = vec![
+            SumAxis {
+                length: 1,
+                stride: 0
+            };
+            9
+        ]
+    });
     refuse(|g| g.nodes[2].op = Op::Route(Route { parts: vec![] }));
     refuse(|g| g.nodes[2].op = Op::Input);
     refuse(|g| g.nodes[0].shape = Shape(vec![]));
@@ -217,9 +345,27 @@ fn hostile_graphs_are_refused() {
     refuse(|g| g.nodes[4].op = Op::Max { inputs: vec![3] });
     refuse(|g| g.nodes[4].op = Op::Max { inputs: vec![2, 2] });
     refuse(|g| g.nodes[5].op = Op::Isqrt { input: 4 });
-    refuse(|g| g.nodes[1].op = Op::Linear { input: 0, weights: 0, contract: 2 });
-    refuse(|g| g.nodes[1].op = Op::Linear { input: 0, weights: 0, contract: 0 });
-    refuse(|g| g.nodes[1].op = Op::Linear { input: 0, weights: 2, contract: 1 });
+    refuse(|g| {
+        g.nodes[1].op = Op::Linear {
+            input: 0,
+            weights: 0,
+            contract: 2,
+        }
+    });
+    refuse(|g| {
+        g.nodes[1].op = Op::Linear {
+            input: 0,
+            weights: 0,
+            contract: 0,
+        }
+    });
+    refuse(|g| {
+        g.nodes[1].op = Op::Linear {
+            input: 0,
+            weights: 2,
+            contract: 1,
+        }
+    });
     refuse(|g| g.nodes[3].op = Op::Bias { input: 1, bias: 0 });
     refuse(|g| g.parameters[0] = Shape(vec![2, 3]));
     refuse(|g| g.parameters[0] = Shape(vec![usize::MAX, 2]));
@@ -229,9 +375,19 @@ fn hostile_graphs_are_refused() {
     refuse(|g| g.range_bits = 200);
     refuse(|g| g.output = usize::MAX);
     refuse(|g| g.nodes.clear());
-    fn requant(graph: &mut Graph, change: fn(&mut u32, &mut i64, &mut i64, &mut i64, &mut Option<usize>)) {
+    fn requant(
+        graph: &mut Graph,
+        change: fn(&mut u32, &mut i64, &mut i64, &mut i64, &mut Option<usize>),
+    ) {
         match &mut graph.nodes[5].op {
-            Op::Requant { shift, offset, low, high, table, .. } => change(shift, offset, low, high, table),
+            Op::Requant {
+                shift,
+                offset,
+                low,
+                high,
+                table,
+                ..
+            } => change(shift, offset, low, high, table),
             _ => unreachable!(),
         }
     }
@@ -253,9 +409,20 @@ fn hostile_graphs_are_refused() {
 fn a_table_may_have_two_users() {
     let mut case = small();
     case.graph.tables.push((0..111).collect());
-    let requant = |input| Op::Requant { input, shift: 1, offset: 1, low: -10, high: 100, saturates: true, table: Some(0) };
+    let requant = |input| Op::Requant {
+        input,
+        shift: 1,
+        offset: 1,
+        low: -10,
+        high: 100,
+        saturates: true,
+        table: Some(0),
+    };
     case.graph.nodes[5].op = requant(4);
-    case.graph.nodes.push(Node { op: requant(5), shape: Shape(vec![2]) });
+    case.graph.nodes.push(Node {
+        op: requant(5),
+        shape: Shape(vec![2]),
+    });
     case.graph.output = 6;
     assert_eq!(case.model().outputs(&[7, 5]).unwrap(), [19, 17]);
 }
