@@ -162,7 +162,9 @@ fn a_proof_shows_the_integer_score_and_verifies() {
             "samples": 540,
         })
     );
-    assert_eq!(proven["score"].as_f64().unwrap(), correct as f64 / 540.0);
+    // a JSON reader may lose the last bit
+    let score = proven["score"].as_f64().unwrap();
+    assert!((score - correct as f64 / 540.0).abs() < 1e-12, "{score}");
 }
 
 #[test]
