@@ -20,7 +20,7 @@ use crate::argument::plan::row_bits_for;
 use crate::field::{Point, Scalar};
 use crate::generators::{GeneratorCache, GeneratorsError};
 use crate::graph::Graph;
-use crate::model::executor::IntegerModel;
+use crate::model::IntegerModel;
 use crate::proof::commit_parameters;
 use crate::random::{RandomnessError, fresh_seed};
 

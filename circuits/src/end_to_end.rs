@@ -171,7 +171,7 @@ impl Scene {
 /// Every operation and metric, at sample counts around powers of two.
 #[test]
 fn random_models_are_proven_and_verified() {
-    for seed in 0..24 {
+    for seed in 0..32 {
         let scene = Scene::new(seed, 1 + seed as usize % 9);
         let submission = scene.prove();
         let tally = scene.tally();

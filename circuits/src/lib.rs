@@ -35,6 +35,8 @@ mod standalone;
 
 #[cfg(test)]
 mod end_to_end;
+#[cfg(test)]
+mod soundness;
 
 pub use chunk::{Chunk, ChunkError};
 pub use cpu::{UnsupportedCpu, check_cpu};

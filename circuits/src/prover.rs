@@ -11,13 +11,14 @@ use agon_protocol::statement::{Context, Dataset, Task};
 use thiserror::Error;
 
 use crate::argument::batch::Batch;
+use crate::argument::bounds::Bounds;
 use crate::argument::plan::Plan;
 use crate::argument::witness::Witness;
 use crate::chunk::{Chunk, MAX_CHUNKS};
 use crate::commitment::{CommittedModel, model_row_bits};
 use crate::cost::Cost;
 use crate::generators::{GeneratorCache, GeneratorsError};
-use crate::model::executor::{InputError, RunError};
+use crate::model::{InputError, RunError};
 use crate::progress::done;
 use crate::proof::{self, CommittedRows, Making, ProofError, Proven};
 use crate::random::{RandomnessError, fresh_seed};
@@ -88,6 +89,9 @@ pub enum ProveError {
         /// Samples of the data.
         samples: usize,
     },
+    /// More work than any verifier does.
+    #[error("{0}")]
+    Cost(String),
     /// A score that no tally holds.
     #[error("the score of this model is out of range; check the targets' step")]
     Tally,
@@ -259,6 +263,11 @@ impl<'a> Job<'a> {
             return Err(ProveError::Empty { chunk, samples });
         }
         begin(Stage::Witness);
+        let (graph, score) = (self.committed.model().graph(), score_of(self.metric));
+        Bounds::of(graph, range.len(), score, self.row_bits)
+            .of_chunks(chunk.count())
+            .check()
+            .map_err(|error| ProveError::Cost(error.to_string()))?;
         let plan = self.plan(range.len(), !chunk.is_whole());
         let batch = batch_of(self.data, range.clone());
         let model = self.committed.model();

@@ -14,6 +14,7 @@ use agon_protocol::statement::{Context, Dataset, DatasetSummary};
 use ff::{Field, PrimeField};
 use thiserror::Error;
 
+use crate::argument::bounds::Bounds;
 use crate::argument::plan::{Plan, Role};
 use crate::chunk::Chunk;
 use crate::commitment::{digest_of, model_row_bits};
@@ -75,8 +76,11 @@ pub enum Rejection {
         limit: u64,
     },
     /// More work than a verifier does.
-    #[error("the model has too many operations for one proof")]
-    Size,
+    #[error("{reason}")]
+    Cost {
+        /// What there is too much of.
+        reason: String,
+    },
     /// Counts that no proof of this model and data has.
     #[error(
         "the proof of chunk {chunk} has {found} {what}, for this model and test set it has {expected}"
@@ -254,7 +258,7 @@ impl Verifier {
         let sizes = raw.sizes().map_err(Rejection::from)?;
         let mut keys = Vec::with_capacity(sizes.len());
         for (index, sizes) in sizes.iter().enumerate() {
-            let chunk = Chunk::new(index, raw.chunks()).map_err(|_| Rejection::Size)?;
+            let chunk = Chunk::new(index, raw.chunks()).map_err(too_much)?;
             let plan = plan_of(&raw.commitment.graph, chunk, raw.metric, data.set, row_bits)?;
             let k = check_sizes(&plan, chunk, data.set, row_bits, sizes)?;
             keys.push((chunk, plan.row_bits, k));
@@ -272,6 +276,12 @@ impl Verifier {
             row_bits,
             chunks,
         })
+    }
+}
+
+fn too_much(reason: impl ToString) -> Rejection {
+    Rejection::Cost {
+        reason: reason.to_string(),
     }
 }
 
@@ -298,7 +308,9 @@ fn check_claims(
     let outputs = data.set.task().outputs();
     same("a number of outputs of", graph.outputs(), outputs)?;
     if raw.chunks() > samples {
-        return Err(Rejection::Size);
+        return Err(too_much(
+            "the proof has more chunks than the data has samples",
+        ));
     }
     if let Some(metric) = expected.metric.filter(|metric| *metric != raw.metric) {
         return Err(Rejection::Metric {
@@ -330,6 +342,10 @@ fn plan_of<'g>(
 ) -> Result<Plan<'g>, Rejection> {
     let samples = chunk.samples(data.samples()).len();
     let score = score_of(metric);
+    Bounds::of(graph, samples, score, row_bits)
+        .of_chunks(chunk.count())
+        .check()
+        .map_err(too_much)?;
     Ok(Plan::new(
         graph,
         samples,
@@ -360,7 +376,7 @@ fn check_sizes(
     let batch = batch_of(data, chunk.samples(data.samples()));
     let messages = proof::message_count(plan, row_bits, &batch);
     same("messages", sizes.messages, messages)?;
-    rows_needed(messages).ok_or(Rejection::Size)
+    rows_needed(messages).ok_or_else(|| too_much("the proof has too many messages"))
 }
 
 impl Prepared<'_> {

@@ -5,97 +5,139 @@
 mod support;
 
 use agon_circuits::commitment::CommittedModel;
-use agon_circuits::data::{encode, fit_encoding};
+use agon_circuits::data::{encode, fit_encoding, fit_task};
 use agon_circuits::generators::GeneratorCache;
-use agon_circuits::layout::Layout;
-use agon_circuits::model::{IntegerLayer, IntegerModel, dense, import, quantise};
-use agon_circuits::prover::{Stage, prove};
+use agon_circuits::model::{IntegerModel, import, quantise};
+use agon_circuits::prover::{Settings, Stage, prove};
 use agon_circuits::standalone_context;
 use agon_circuits::verifier::{Expected, Verifier};
 use agon_protocol::codec::Encode;
-use agon_protocol::statement::{Architecture, Dataset, FeatureEncoding, InputEncoding};
+use agon_protocol::metric::Metric;
+use agon_protocol::statement::Dataset;
 use support::{data, manifest, model};
 
-/// Proves and verifies; gives the bytes of the proof.
-fn proven(model: IntegerModel, data: &Dataset) -> usize {
-    let folder = std::env::temp_dir().join("agon-test-generators");
-    let layout = Layout::choose(model.architecture(), data.samples()).unwrap();
-    let generators = GeneratorCache::new(&folder).get(layout.k()).unwrap();
-    let context = standalone_context();
-    let correct = model.correct(data);
-    let committed =
-        CommittedModel::new(&generators, model, data.samples(), context.competitor).unwrap();
-    let submission = prove(&generators, &committed, data, &context, &|_: Stage| {}).unwrap();
-    assert_eq!(submission.correct(), correct);
-    let expected = Expected {
-        context: &context,
-        model: Some(committed.digest()),
-        max_parameters: u64::MAX,
-        correct: Some(correct),
-    };
-    let verifier = Verifier::new(folder);
-    let mut bytes = submission.to_bytes();
-    let verified = verifier.verify(&bytes, data, &expected).unwrap();
-    assert_eq!(
-        (verified.correct, verified.samples),
-        (correct, data.samples())
-    );
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    assert!(verifier.verify(&bytes, data, &expected).is_err());
-    submission.proof_bytes()
+/// The integer model of a fixture, with the test set as it is encoded.
+fn quantised(name: &str, data_name: &str) -> (IntegerModel, Dataset) {
+    let file = data(data_name);
+    let (encoding, task) = (fit_encoding(&file).unwrap(), fit_task(&file, None).unwrap());
+    let rows = file.train.as_ref().unwrap_or(&file.test);
+    let float = import(&model(name)).unwrap();
+    let integer = quantise(&float, &encoding, task, &rows.features).unwrap();
+    (integer, encode(&encoding, &file.test, task).unwrap())
 }
 
-#[test]
-fn every_dense_classifier_is_proven_and_verified() {
-    for supported in manifest().supported {
-        let task = data(&supported.data);
-        let encoding = fit_encoding(&task).unwrap();
-        let float = dense(&import(&model(&supported.name)).unwrap()).unwrap();
-        let integer = quantise(&float, &encoding).unwrap();
-        let dataset = encode(&encoding, &task.test, integer.architecture().classes()).unwrap();
-        let bytes = proven(integer, &dataset);
-        println!("{:32} {bytes} bytes", supported.name);
-        assert!(bytes < 32 << 10, "{}: {bytes}", supported.name);
+struct Prover {
+    generators: GeneratorCache,
+    verifier: Verifier,
+}
+
+impl Prover {
+    fn new() -> Self {
+        let folder = std::env::temp_dir().join("agon-test-generators");
+        Self {
+            generators: GeneratorCache::new(&folder),
+            verifier: Verifier::new(folder),
+        }
+    }
+
+    /// Proves and verifies, whole and in what memory allows; gives the bytes of the proof and the first proven number.
+    fn proven(&self, model: IntegerModel, data: &Dataset, metric: Metric) -> (usize, u128) {
+        let context = standalone_context();
+        let committed = CommittedModel::new(&self.generators, model, context.competitor).unwrap();
+        let settings = Settings::default();
+        let quiet = |_: Stage, _: f64| {};
+        let submission = prove(
+            &self.generators,
+            &committed,
+            data,
+            metric,
+            &context,
+            &settings,
+            &quiet,
+        )
+        .unwrap();
+        let expected = Expected {
+            context: &context,
+            model: Some(committed.digest()),
+            max_parameters: u64::MAX,
+            metric: Some(metric),
+            tally: Some(submission.tally()),
+        };
+        let mut bytes = submission.to_bytes();
+        let verified = self.verifier.verify(&bytes, data, &expected).unwrap();
+        assert_eq!(
+            (verified.metric, verified.samples),
+            (metric, data.samples())
+        );
+        let middle = bytes.len() - submission.proof_bytes() / 2;
+        bytes[middle] ^= 1;
+        assert!(self.verifier.verify(&bytes, data, &expected).is_err());
+        (submission.proof_bytes(), verified.tally.numbers()[0])
     }
 }
 
-/// The size of the figures in `protocol-spec/decisions/0010`; `examples/measure.rs` takes their time.
+/// Every model with known answers: a dense one of each data set, and all convolutions, normalisations and attention.
 #[test]
-fn a_full_size_net_is_proven_on_a_thousand_samples() {
-    let architecture = Architecture::new(784, vec![128], 10, 12).unwrap();
-    let feature = FeatureEncoding {
-        exponent: 0,
-        offset: 0,
-        max: 255,
+fn every_labelled_model_is_proven_and_verified() {
+    let prover = Prover::new();
+    for supported in manifest().supported {
+        let (model, data) = quantised(&supported.name, &supported.data);
+        let metric = match data.task().classes() {
+            Some(_) => Metric::Accuracy,
+            None => Metric::Mse,
+        };
+        let expected = match metric {
+            Metric::Accuracy => model.correct(&data).unwrap() as u128,
+            _ => squares(&model, &data),
+        };
+        let (bytes, shown) = prover.proven(model, &data, metric);
+        println!(
+            "{:32} {metric} {shown} of {}, {bytes} bytes",
+            supported.name,
+            data.samples()
+        );
+        assert_eq!(shown, expected, "{}", supported.name);
+        assert!(bytes < 40 << 10, "{}: {bytes}", supported.name);
+    }
+}
+
+fn squares(model: &IntegerModel, data: &Dataset) -> u128 {
+    use agon_protocol::statement::Targets;
+    let Targets::Values { values, .. } = data.targets() else {
+        return 0;
     };
-    let encoding = InputEncoding {
-        features: vec![feature; 784],
-    };
-    let weights = |count: usize, size: i32| -> Vec<i32> {
-        let spread = |index: usize| (index.wrapping_mul(2_654_435_761) >> 7) as i32;
-        (0..count)
-            .map(|index| spread(index).rem_euclid(2 * size + 1) - size)
-            .collect()
-    };
-    let layers = vec![
-        IntegerLayer {
-            weights: weights(784 * 128, 40),
-            biases: vec![2_048; 128],
-        },
-        IntegerLayer {
-            weights: weights(128 * 10, 15),
-            biases: vec![0; 10],
-        },
+    let outputs = model.all_outputs(data).unwrap();
+    let errors = outputs
+        .iter()
+        .zip(values)
+        .map(|(y, t)| y[0] - i64::from(*t));
+    errors.map(|error| (error * error) as u128).sum()
+}
+
+/// One model under every metric of its task.
+#[test]
+fn every_metric_is_proven_on_real_models() {
+    let prover = Prover::new();
+    let names = [
+        ("sk_logreg_iris", "iris"),
+        ("torch_mlp_diabetes_legacy", "diabetes"),
     ];
-    let model = IntegerModel::new(architecture, layers, &encoding).unwrap();
-    let inputs: Vec<u16> = (0..784 * 1_000usize)
-        .map(|cell| (cell.wrapping_mul(40_503) >> 5) as u16 % 256)
-        .collect();
-    let label = |(sample, input): (usize, &[u16])| {
-        ((model.predict(input) + usize::from(sample.is_multiple_of(7))) % 10) as u16
-    };
-    let labels = inputs.chunks(784).enumerate().map(label).collect();
-    let data = Dataset::new(784, 10, inputs, labels).unwrap();
-    assert!(proven(model, &data) < 32 << 10);
+    for (name, data_name) in names {
+        let (model, data) = quantised(name, data_name);
+        for metric in [
+            "accuracy",
+            "top-2",
+            "balanced-accuracy",
+            "macro-f1",
+            "mse",
+            "rmse",
+            "mae",
+            "r2",
+        ] {
+            let metric: Metric = metric.parse().unwrap();
+            if metric.fits(&data.task()) {
+                prover.proven(model.clone(), &data, metric);
+            }
+        }
+    }
 }

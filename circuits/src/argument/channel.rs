@@ -6,7 +6,7 @@
 
 use ff::Field;
 
-use super::form::{Form, System};
+use super::form::{Form, ProductSum, System};
 use crate::field::Scalar;
 use crate::transcript::Transcript;
 
@@ -19,6 +19,11 @@ pub(crate) struct Channel {
     revealed: Vec<Scalar>,
     shown: usize,
     system: System,
+    /// Challenges, when counting.
+    drawn: u64,
+    /// Where a dishonest prover sends another number, for tests: the message's index, and by how much it is larger.
+    #[cfg(test)]
+    pub(crate) lie: Option<(usize, Scalar)>,
 }
 
 enum Side {
@@ -58,6 +63,9 @@ impl Channel {
             revealed: Vec::new(),
             shown: 0,
             system: System::default(),
+            drawn: 1,
+            #[cfg(test)]
+            lie: None,
         }
     }
 
@@ -91,6 +99,11 @@ impl Channel {
         let masked = match &self.side {
             Side::Proving { pads } => {
                 let masked = value() - pads[index];
+                #[cfg(test)]
+                let masked = match self.lie {
+                    Some((at, by)) if at == index => masked + by,
+                    _ => masked,
+                };
                 self.messages.push(masked);
                 masked
             }
@@ -124,7 +137,11 @@ impl Channel {
 
     /// A challenge.
     pub(crate) fn challenge(&mut self, name: &'static str) -> Scalar {
-        // also when counting: claims at different points must not seem to be at one
+        if let Side::Counting = self.side {
+            // claims at different points must not seem to be at one, and nothing else matters
+            self.drawn += 1;
+            return Scalar::from(self.drawn);
+        }
         self.transcript.challenge(name)
     }
 
@@ -165,16 +182,16 @@ impl Channel {
         self.require_zero(form.shifted(-expected));
     }
 
-    /// Demands `a·b = c`.
-    pub(crate) fn require_product(&mut self, a: Form, b: Form, c: Form) {
-        self.system.products.push([a, b, c]);
+    /// Demands that products of two forms add up to a form.
+    pub(crate) fn require_products(&mut self, products: Vec<[Form; 2]>, total: Form) {
+        self.system.products.push(ProductSum { products, total });
     }
 
     /// The product of two forms, as a hidden number of its own.
     pub(crate) fn product(&mut self, a: &Form, b: &Form) -> Form {
         let value = self.value(a) * self.value(b);
         let product = self.send(|| value);
-        self.require_product(a.clone(), b.clone(), product.clone());
+        self.require_products(vec![[a.clone(), b.clone()]], product.clone());
         product
     }
 

@@ -32,8 +32,6 @@ pub(crate) enum Opened {
 #[derive(Debug, Clone)]
 pub(crate) struct Claim {
     pub(crate) opened: Opened,
-    /// The coordinates before `point`, where the tensor was part of something larger.
-    pub(crate) before: Vec<Scalar>,
     pub(crate) point: Vec<Scalar>,
     pub(crate) value: Form,
 }
@@ -121,17 +119,16 @@ impl<'a> Flow<'a> {
         below(batch, self.plan.samples) * inner
     }
 
-    /// Adds a claim on a committed tensor.
+    /// Adds a claim on a committed tensor. Where it was part of something larger, the coordinates before `point` are of no use.
     pub(crate) fn claim(
         &mut self,
         opened: Opened,
-        before: &[Scalar],
+        _before: &[Scalar],
         point: &[Scalar],
         value: &Form,
     ) {
         self.claims.push(Claim {
             opened,
-            before: before.to_vec(),
             point: point.to_vec(),
             value: value.clone(),
         });

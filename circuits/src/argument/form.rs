@@ -6,7 +6,7 @@
 use ff::Field;
 
 use crate::field::Scalar;
-pub(crate) use crate::relations::{Form, System};
+pub(crate) use crate::relations::{Form, ProductSum, System};
 
 impl Form {
     /// A public number.

@@ -1,15 +1,19 @@
 //! Lookups: every committed piece of every value lies in its table, by one sum of fractions over all of them (LogUp).
 //!
-//! `Σ_lookups count / (γ - fingerprint) = Σ_entries multiplicity / (γ - fingerprint)`, where the fingerprint of an entry of the
-//! range table is the number itself, and of entry `(x, f(x))` of function table `i` is `x + β·f(x) + β²·i`.
+//! `Σ_lookups count / (1 - γ·fingerprint) = Σ_entries multiplicity / (1 - γ·fingerprint)`, where the fingerprint of an entry of the
+//! range table is the number itself, and of entry `(x, f(x))` of table `i` is `x + β·f(x) + β²·i`. As functions of γ the fractions
+//! of different fingerprints are linearly independent, so the sums are equal only if every fingerprint is counted
+//! equally often. Where no sample is, honest fingerprints are zero and leaves are `0 / 1`, which cost nothing; others
+//! would still be `0 / q` with a `q` that a random γ does not make zero.
 
 use ff::Field;
 use rayon::prelude::*;
 
 use super::channel::Channel;
+use super::exact::{self, ExactSum};
 use super::flow::{Flow, Opened};
 use super::form::Form;
-use super::fractions::{Leaves, fraction_sum};
+use super::fractions::{Run, fraction_sum};
 use super::multilinear::{below, eq_index, eq_table};
 use super::plan::{Block, Count, Plan, Role, Source, TensorId};
 use super::witness::Witness;
@@ -46,27 +50,20 @@ struct Fingerprint {
 }
 
 impl Fingerprint {
-    fn of(self, plan: &Plan<'_>, table: usize, input: i64, output: i64) -> Scalar {
-        match plan.tables[table].function {
-            None => self.gamma - from_signed(input),
-            Some(_) => {
-                let tag = Scalar::from(table as u64);
-                self.gamma
-                    - from_signed(input)
-                    - self.beta * (from_signed(output) + self.beta * tag)
-            }
-        }
+    /// The denominator of a table's entry.
+    fn of(self, table: usize, input: i64, output: i64) -> Scalar {
+        let tag = Scalar::from(table as u64);
+        let output = from_signed(output) + self.beta * tag;
+        Scalar::ONE - self.gamma * (from_signed(input) + self.beta * output)
     }
 
-    /// The same over extensions.
-    fn of_forms(self, plan: &Plan<'_>, table: usize, input: &Form, output: Option<&Form>) -> Form {
-        let mut form = Form::public(self.gamma).minus(input);
-        if plan.tables[table].function.is_some() {
-            let tag = Scalar::from(table as u64);
-            form.constant -= self.beta * self.beta * tag;
-            if let Some(output) = output {
-                form.add(-self.beta, output);
-            }
+    /// The same over extensions; `real` is that of "a real sample".
+    fn of_forms(self, table: usize, real: Scalar, input: &Form, output: Option<&Form>) -> Form {
+        let tag = self.beta * self.beta * Scalar::from(table as u64);
+        let mut form = Form::public(Scalar::ONE - self.gamma * tag * real);
+        form.add(-self.gamma, input);
+        if let Some(output) = output {
+            form.add(-self.gamma * self.beta, output);
         }
         form
     }
@@ -88,6 +85,11 @@ impl Flow<'_> {
             .witness
             .map(|witness| leaves(plan, witness, fingerprint))
             .unwrap_or_default();
+        #[cfg(test)]
+        let leaves = match self.witness {
+            Some(witness) => witness.lies.leaves(leaves),
+            None => leaves,
+        };
         let leaf = fraction_sum(channel, leaves, plan.depth());
         let mut looked = Looked {
             point: leaf.point.clone(),
@@ -113,23 +115,18 @@ impl Flow<'_> {
                 }
                 Block::Lookup(lookup) => {
                     let lookup = &plan.lookups[lookup];
-                    let mut input = Form::public(from_signed(lookup.constant));
+                    let real = below(&point[..plan.batch_bits()], plan.samples);
+                    let mut input = Form::public(from_signed(lookup.constant) * real);
                     for (factor, source) in &lookup.terms {
                         let value = match *source {
                             Source::Tensor(tensor) => self.looked(channel, &mut looked, tensor),
                             Source::Padding(node) => {
-                                // of real samples and of missing ones alike
+                                // of real samples
                                 let (_, axes) = self.axes(node, point);
                                 let lengths = self.shape(node).0.iter();
-                                let real = axes
-                                    .iter()
-                                    .zip(lengths)
-                                    .map(|(p, n)| super::multilinear::below(p, *n));
-                                let samples = super::multilinear::below(
-                                    &point[..plan.batch_bits()],
-                                    plan.samples,
-                                );
-                                Form::public(samples * (Scalar::ONE - real.product::<Scalar>()))
+                                let entries = axes.iter().zip(lengths);
+                                let entries: Scalar = entries.map(|(p, n)| below(p, *n)).product();
+                                Form::public(real * (Scalar::ONE - entries))
                             }
                             Source::Node(node) => match nodes.iter().find(|(n, _)| *n == node) {
                                 Some((_, form)) => form.clone(),
@@ -157,17 +154,13 @@ impl Flow<'_> {
                         .map(|tensor| self.looked(channel, &mut looked, tensor));
                     let count = match lookup.count {
                         Count::Tensor(tensor) => self.looked(channel, &mut looked, tensor),
-                        Count::Sample => {
-                            Form::public(below(&point[..plan.batch_bits()], plan.samples))
-                        }
+                        Count::Sample => Form::public(real),
                         Count::Class => {
-                            let (samples, classes) = point.split_at(plan.batch_bits());
-                            let real =
-                                below(samples, plan.samples) * below(classes, plan.graph.outputs());
-                            Form::public(real)
+                            let classes = &point[plan.batch_bits()..];
+                            Form::public(real * below(classes, plan.graph.outputs()))
                         }
                     };
-                    let value = fingerprint.of_forms(plan, lookup.table, &input, output.as_ref());
+                    let value = fingerprint.of_forms(lookup.table, real, &input, output.as_ref());
                     (count, value)
                 }
             };
@@ -189,6 +182,14 @@ impl Flow<'_> {
         let bits = self.plan.tensor_bits(tensor);
         let (before, point) = looked.at(bits);
         let value = self.tensor_value(tensor, point);
+        #[cfg(test)]
+        let value = match self
+            .witness
+            .and_then(|witness| witness.lies.looked.as_ref())
+        {
+            Some(lie) => value + lie(tensor, before, point),
+            None => value,
+        };
         let form = channel.send(|| value);
         self.claim(Opened::Tensor(tensor), before, point, &form);
         looked.tensors[tensor] = Some(form.clone());
@@ -206,43 +207,50 @@ impl Flow<'_> {
         let (high, low) = point.split_at(point.len() - low);
         let width = 1usize << low.len();
         let eq_high = super::multilinear::eq_prefix(high, cells.len().div_ceil(width));
-        let eq_low = eq_table(low);
+        let eq_low = exact::weights(&eq_table(low));
         cells
             .par_chunks(width)
             .zip(eq_high)
             .map(|(cells, weight)| {
-                let pairs = cells.iter().zip(&eq_low).filter(|(cell, _)| **cell != 0);
-                let sum: Scalar = pairs
-                    .map(|(cell, eq)| *eq * from_signed(i64::from(*cell)))
-                    .sum();
-                weight * sum
+                let mut sum = ExactSum::default();
+                let pairs = cells.iter().zip(&eq_low);
+                pairs.for_each(|(cell, eq)| sum.add(eq, i64::from(*cell)));
+                weight * sum.value()
             })
             .sum()
     }
 }
 
-/// The extension of a table's fingerprints.
+/// The extension of a table's denominators.
 fn table_value(
     plan: &Plan<'_>,
     table: usize,
     fingerprint: Fingerprint,
     point: &[Scalar],
 ) -> Scalar {
-    match plan.tables[table].function {
+    let eq = || exact::weights(&eq_table(point));
+    let sum_of = |smalls: &mut dyn Iterator<Item = i64>| {
+        let mut sum = ExactSum::default();
+        smalls.zip(eq()).for_each(|(small, eq)| sum.add(&eq, small));
+        sum.value()
+    };
+    let (input, output) = match plan.tables[table].function {
         None => {
             let bits = point.iter();
             let index = bits.fold(Scalar::ZERO, |index, bit| index.double() + bit);
-            fingerprint.gamma - index
+            (index, Scalar::ZERO)
         }
         Some(_) => {
-            let eq = eq_table(point);
             let entries = table_entries(plan, table);
-            let entries = entries.into_iter().zip(eq);
-            entries
-                .map(|((input, output), eq)| eq * fingerprint.of(plan, table, input, output))
-                .sum()
+            (
+                sum_of(&mut entries.iter().map(|entry| entry.0)),
+                sum_of(&mut entries.iter().map(|entry| entry.1)),
+            )
         }
-    }
+    };
+    let tag = Scalar::from(table as u64);
+    let output = output + fingerprint.beta * tag;
+    Scalar::ONE - fingerprint.gamma * (input + fingerprint.beta * output)
 }
 
 /// All entries of a table. A function's table is filled up with copies of its first entry.
@@ -262,50 +270,57 @@ fn table_entries(plan: &Plan<'_>, table: usize) -> Vec<(i64, i64)> {
     }
 }
 
-fn leaves(plan: &Plan<'_>, witness: &Witness, fingerprint: Fingerprint) -> Leaves {
-    let mut numerators = vec![Scalar::ZERO; plan.leaves];
-    let mut denominators = vec![Scalar::ONE; plan.leaves];
-    for (offset, block) in &plan.blocks {
-        let range = *offset..offset + (1 << plan.block_bits(*block));
-        let (above, below) = (&mut numerators[range.clone()], &mut denominators[range]);
-        match *block {
-            Block::Table(table) => {
-                let counts = &witness.tensors[plan.tensor(Role::Multiplicity(table))];
-                let entries = table_entries(plan, table);
-                for (index, (count, (input, output))) in counts.iter().zip(entries).enumerate() {
-                    above[index] = -Scalar::from(*count as u64);
-                    below[index] = fingerprint.of(plan, table, input, output);
-                }
-            }
-            Block::Lookup(lookup) => {
-                let lookup = &plan.lookups[lookup];
-                let inputs = witness.lookup_inputs(plan, lookup);
-                let counts = witness.numerators(plan, lookup);
-                let outputs = lookup.output.map(|tensor| &witness.tensors[tensor]);
-                // where no sample is, all tensors are zero
-                let missing = fingerprint.of(plan, lookup.table, lookup.constant, 0);
-                above
-                    .par_iter_mut()
-                    .zip(below.par_iter_mut())
-                    .enumerate()
-                    .with_min_len(1 << 10)
-                    .for_each(|(index, (above, below))| {
-                        let Some(input) = inputs.get(index) else {
-                            *below = missing;
-                            return;
-                        };
-                        let output = outputs.map_or(0, |outputs| i64::from(outputs[index]));
-                        *below = fingerprint.of(plan, lookup.table, *input, output);
-                        *above = match counts[index] {
-                            0 => Scalar::ZERO,
-                            count => from_signed(i64::from(count)),
-                        };
-                    });
+/// The prover's leaves: those of tables and of real samples' lookups.
+fn leaves(plan: &Plan<'_>, witness: &Witness, fingerprint: Fingerprint) -> Vec<Run> {
+    let entries: Vec<Vec<(i64, i64)>> = (0..plan.tables.len())
+        .map(|table| table_entries(plan, table))
+        .collect();
+    let denominators: Vec<Vec<Scalar>> = entries
+        .iter()
+        .enumerate()
+        .map(|(table, entries)| {
+            let entries = entries.par_iter().with_min_len(1 << 10);
+            entries
+                .map(|(input, output)| fingerprint.of(table, *input, *output))
+                .collect()
+        })
+        .collect();
+    let run = |(offset, block): &(usize, Block)| match *block {
+        Block::Table(table) => {
+            let counts = witness.tensors[plan.tensor(Role::Multiplicity(table))].iter();
+            Run {
+                start: *offset,
+                numerators: Some(counts.map(|n| -from_signed(i64::from(*n))).collect()),
+                denominators: denominators[table].clone(),
             }
         }
-    }
-    Leaves {
-        numerators,
-        denominators,
-    }
+        Block::Lookup(lookup) => {
+            let lookup = &plan.lookups[lookup];
+            let (entries, denominators) = (&entries[lookup.table], &denominators[lookup.table]);
+            let outputs = lookup.output.map(|tensor| &witness.tensors[tensor]);
+            let inputs = witness.lookup_inputs(plan, lookup);
+            let denominator = |(index, input): (usize, &i64)| {
+                let output = outputs.map_or(0, |outputs| i64::from(outputs[index]));
+                // found in the table, unless the proof is to fail
+                match entries.get(*input as usize) {
+                    Some(entry) if *entry == (*input, output) => denominators[*input as usize],
+                    _ => fingerprint.of(lookup.table, *input, output),
+                }
+            };
+            let numerators = match lookup.count {
+                Count::Sample => None,
+                _ => {
+                    let counts = witness.numerators(plan, lookup).into_iter();
+                    Some(counts.map(|n| from_signed(i64::from(n))).collect())
+                }
+            };
+            let inputs = inputs.par_iter().enumerate().with_min_len(1 << 10);
+            Run {
+                start: *offset,
+                numerators,
+                denominators: inputs.map(denominator).collect(),
+            }
+        }
+    };
+    plan.blocks.iter().map(run).collect()
 }

@@ -7,10 +7,12 @@
 //! committed vector at one point.
 
 pub(crate) mod batch;
+pub(crate) mod bounds;
 pub(crate) mod channel;
+mod exact;
 pub(crate) mod flow;
 pub(crate) mod form;
-mod fractions;
+pub(crate) mod fractions;
 mod layers;
 mod lookups;
 pub(crate) mod multilinear;

@@ -8,12 +8,13 @@ use ff::Field;
 use rayon::prelude::*;
 
 use super::channel::Channel;
+use super::exact::{self, ExactSum};
 use super::flow::{Claim, Opened};
 use super::form::Form;
-use super::multilinear::{eq_points, eq_prefix, eq_table, zero_weight};
+use super::multilinear::{combine_rows, eq_points, eq_prefix, eq_table};
 use super::plan::{Plan, TensorId};
 use super::sumcheck::{Instance, Table, Term, sumcheck};
-use crate::field::{Scalar, from_signed, powers};
+use crate::field::{Scalar, powers};
 use crate::graph::{ParameterId, Shape};
 
 /// The committed numbers, as only the prover has them.
@@ -151,16 +152,9 @@ fn group(plan: &Plan<'_>, model_row_bits: u32, claims: &[Claim], weights: &[Scal
     for (claim, weight) in claims.iter().zip(weights) {
         let own = own_row_bits(plan, model_row_bits, claim.opened) as usize;
         let (high, low) = claim.point.split_at(claim.point.len().saturating_sub(own));
-        // A shorter vector is one of full length whose other entries are zero; any coordinates serve to say so, and those
-        // of the point that it was part of let it join others there.
-        let missing = width - low.len();
-        let preceding: &[Scalar] = match high.is_empty() && claim.before.len() >= missing {
-            true => &claim.before[claim.before.len() - missing..],
-            false => &[],
-        };
-        let mut point = vec![Scalar::ZERO; missing - preceding.len()];
-        point.extend_from_slice(preceding);
-        let scale = zero_weight(preceding);
+        // A shorter vector is the beginning of a row, where the further coordinates are 0. Nobody has looked at the rest of the
+        // row, so it must not count: with other coordinates, known before the value is sent, the value could make up for it.
+        let mut point = vec![Scalar::ZERO; width - low.len()];
         point.extend_from_slice(low);
         let rows = match claim.opened {
             Opened::Tensor(tensor) => plan.tensor_rows(tensor),
@@ -171,7 +165,7 @@ fn group(plan: &Plan<'_>, model_row_bits: u32, claims: &[Claim], weights: &[Scal
             opened: claim.opened,
             rows: rows.collect(),
         };
-        let value = claim.value.times(*weight * scale);
+        let value = claim.value.times(*weight);
         match groups.iter_mut().find(|group| group.point == point) {
             Some(group) => {
                 group.members.push(member);
@@ -199,7 +193,10 @@ fn combined(
     for member in &group.members {
         match member.opened {
             Opened::Tensor(tensor) => match numbers.tensor(tensor) {
-                Cells::Small(cells) => add_small(&mut vector, cells, &member.rows),
+                Cells::Small(cells) => {
+                    let sums = combine_rows(cells, width, &member.rows);
+                    vector.iter_mut().zip(sums).for_each(|(v, s)| *v += s);
+                }
                 Cells::Large(cells) => {
                     for (row, weight) in cells.chunks(width).zip(&member.rows) {
                         vector
@@ -219,25 +216,51 @@ fn combined(
     vector
 }
 
-fn add_small(vector: &mut [Scalar], cells: &[i32], weights: &[Scalar]) {
-    let width = vector.len();
-    let columns = width
-        .div_ceil(rayon::current_num_threads().max(1) * 4)
-        .max(64);
-    vector
-        .par_chunks_mut(columns)
-        .enumerate()
-        .for_each(|(chunk, target)| {
-            for (row, weight) in cells.chunks(width).zip(weights) {
-                let row = row.get(chunk * columns..).unwrap_or_default();
-                for (target, cell) in target.iter_mut().zip(row) {
-                    if *cell != 0 {
-                        *target += *weight * from_signed(i64::from(*cell));
-                    }
-                }
-            }
-        });
+/// A hidden tensor of the model as it is committed: padded, in rows of `2^row_bits`.
+struct PaddedRows<'a> {
+    values: &'a [i64],
+    /// Entries of the last axis, unpadded and padded.
+    line: usize,
+    padded_line: usize,
+    /// For each padded line the first of its values, if it is not padding.
+    starts: Vec<Option<usize>>,
 }
+
+impl<'a> PaddedRows<'a> {
+    fn new(shape: &Shape, values: &'a [i64]) -> Self {
+        let line = shape.0.last().copied().unwrap_or(1);
+        let padded_line = line.next_power_of_two();
+        let mut starts = vec![None; (1 << shape.bits()) / padded_line];
+        for start in (0..values.len()).step_by(line) {
+            starts[shape.padded_index(start) / padded_line] = Some(start);
+        }
+        Self {
+            values,
+            line,
+            padded_line,
+            starts,
+        }
+    }
+
+    /// Calls `each(offset, values)` for the runs of values among the padded entries `start..end`.
+    fn runs(&self, start: usize, end: usize, mut each: impl FnMut(usize, &[i64])) {
+        let mut at = start;
+        while at < end {
+            let (line, first) = (at / self.padded_line, at % self.padded_line);
+            let last = (first + end - at).min(self.padded_line);
+            if let Some(Some(values)) = self.starts.get(line)
+                && first < self.line
+            {
+                let run = values + first..values + last.min(self.line);
+                each(at - start, &self.values[run]);
+            }
+            at += last - first;
+        }
+    }
+}
+
+/// Columns whose sums stay in the processor's nearest cache.
+const COLUMNS: usize = 256;
 
 /// Adds an unpadded hidden tensor's rows, which are `2^row_bits` long in its padded layout.
 fn add_parameter(
@@ -247,30 +270,24 @@ fn add_parameter(
     weights: &[Scalar],
     row_bits: u32,
 ) {
-    let line = shape.0.last().copied().unwrap_or(1);
-    let lines: Vec<(usize, &[i64])> = values
-        .chunks(line)
+    let padded = PaddedRows::new(shape, values);
+    let weights = exact::weights(weights);
+    let width = 1usize << row_bits;
+    vector[..width]
+        .par_chunks_mut(COLUMNS)
         .enumerate()
-        .map(|(index, line_values)| (shape.padded_index(index * line), line_values))
-        .collect();
-    let part = |lines: &[(usize, &[i64])]| {
-        let mut sums = vec![Scalar::ZERO; 1 << row_bits];
-        for (start, values) in lines {
-            for (at, value) in (*start..).zip(*values) {
-                if *value != 0 {
-                    let cell = weights[at >> row_bits] * from_signed(*value);
-                    sums[at & ((1 << row_bits) - 1)] += cell;
-                }
+        .for_each(|(chunk, target)| {
+            let mut sums = vec![ExactSum::default(); target.len()];
+            for (row, weight) in weights.iter().enumerate() {
+                let start = row * width + chunk * COLUMNS;
+                padded.runs(start, start + sums.len(), |offset, values| {
+                    for (sum, value) in sums[offset..].iter_mut().zip(values) {
+                        sum.add(weight, *value);
+                    }
+                });
             }
-        }
-        sums
-    };
-    let share = lines
-        .len()
-        .div_ceil(rayon::current_num_threads().max(1))
-        .max(1);
-    let parts: Vec<Vec<Scalar>> = lines.par_chunks(share).map(part).collect();
-    for sums in parts {
-        vector.iter_mut().zip(sums).for_each(|(v, s)| *v += s);
-    }
+            for (target, sum) in target.iter_mut().zip(sums) {
+                *target += sum.value();
+            }
+        });
 }

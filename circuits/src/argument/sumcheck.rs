@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::channel::Channel;
 use super::form::Form;
 use super::multilinear::zero_weight;
-use crate::field::{Scalar, powers};
+use crate::field::{Scalar, batch_invert, powers};
 
 /// Pairs below which a thread is not worth its start.
 const CHUNK: usize = 1 << 10;
@@ -89,16 +89,15 @@ impl Instance<'_> {
         lengths.max().unwrap_or(0)
     }
 
-    /// The round's polynomial at 0, 2, 3, … `degree`.
-    fn round(&self, degree: usize) -> Vec<Scalar> {
+    /// The round's polynomial at 0, 2, 3, … up to its degree.
+    fn round(&self, product: &Expression) -> Vec<Scalar> {
+        let degree = self.degree();
         let pairs = self.length().div_ceil(2);
         let tables: Vec<&[Scalar]> = self.tables.iter().map(|t| &t.values[..]).collect();
-        let terms = &self.terms;
-        let count = tables.len();
         let chunk = |start: usize| -> Vec<Scalar> {
             let mut sums = vec![Scalar::ZERO; degree];
-            let mut values = vec![Scalar::ZERO; count];
-            let mut steps = vec![Scalar::ZERO; count];
+            let mut values = vec![Scalar::ZERO; tables.len()];
+            let mut steps = vec![Scalar::ZERO; tables.len()];
             for pair in start..(start + CHUNK).min(pairs) {
                 for (index, table) in tables.iter().enumerate() {
                     let low = table.get(2 * pair).copied().unwrap_or_default();
@@ -115,34 +114,24 @@ impl Instance<'_> {
                     for _ in 0..advance {
                         values.iter_mut().zip(&steps).for_each(|(v, s)| *v += s);
                     }
-                    for term in terms {
-                        let mut factors = term.factors.iter();
-                        let Some(first) = factors.next() else {
-                            *sum += term.coefficient;
-                            continue;
-                        };
-                        let product = factors.fold(values[*first], |p, f| p * values[*f]);
-                        *sum += match term.coefficient == Scalar::ONE {
-                            true => product,
-                            false => product * term.coefficient,
-                        };
-                    }
+                    *sum += product.value(&values);
                 }
             }
             sums
         };
-        (0..pairs)
-            .step_by(CHUNK)
-            .collect::<Vec<_>>()
-            .into_par_iter()
-            .map(chunk)
-            .reduce(
-                || vec![Scalar::ZERO; degree],
-                |mut left, right| {
-                    left.iter_mut().zip(right).for_each(|(l, r)| *l += r);
-                    left
-                },
-            )
+        let add = |mut left: Vec<Scalar>, right: Vec<Scalar>| {
+            left.iter_mut().zip(right).for_each(|(l, r)| *l += r);
+            left
+        };
+        let none = || vec![Scalar::ZERO; degree];
+        let starts = (0..pairs).step_by(CHUNK);
+        match pairs <= 2 * CHUNK {
+            true => starts.map(chunk).fold(none(), add),
+            false => {
+                let starts: Vec<usize> = starts.collect();
+                starts.into_par_iter().map(chunk).reduce(none, add)
+            }
+        }
     }
 
     fn bind(&mut self, challenge: Scalar) {
@@ -150,17 +139,59 @@ impl Instance<'_> {
             table.values = folded(&table.values, challenge);
         }
     }
+}
 
-    /// The claim's value once all its tables are single values.
-    fn ended(&self) -> Scalar {
-        let value = |index: &usize| -> Scalar {
-            let values = &self.tables[*index].values;
-            values.first().copied().unwrap_or_default()
-        };
-        let terms = self.terms.iter();
-        terms
-            .map(|term| term.coefficient * term.factors.iter().map(value).product::<Scalar>())
-            .sum()
+/// A sum of products, with what products share taken out: `constant + Σ table·expression`.
+struct Expression {
+    constant: Scalar,
+    parts: Vec<(usize, Expression)>,
+}
+
+impl Expression {
+    fn new(mut terms: Vec<(Scalar, Vec<usize>)>) -> Self {
+        let mut constant = Scalar::ZERO;
+        let mut parts = Vec::new();
+        terms.retain(|(coefficient, factors)| {
+            if factors.is_empty() {
+                constant += coefficient;
+            }
+            !factors.is_empty()
+        });
+        while !terms.is_empty() {
+            let occurrences = |table: &usize| {
+                let with = terms.iter().filter(|(_, factors)| factors.contains(table));
+                with.count()
+            };
+            let tables = terms.iter().flat_map(|(_, factors)| factors);
+            let Some(shared) = tables.copied().max_by_key(occurrences) else {
+                break;
+            };
+            let mut inner = Vec::new();
+            terms.retain_mut(|(coefficient, factors)| {
+                match factors.iter().position(|factor| *factor == shared) {
+                    None => true,
+                    Some(place) => {
+                        factors.remove(place);
+                        inner.push((*coefficient, std::mem::take(factors)));
+                        false
+                    }
+                }
+            });
+            parts.push((shared, Self::new(inner)));
+        }
+        Self { constant, parts }
+    }
+
+    fn value(&self, values: &[Scalar]) -> Scalar {
+        let mut sum = self.constant;
+        for (table, inner) in &self.parts {
+            sum += match inner.parts.is_empty() {
+                true if inner.constant == Scalar::ONE => values[*table],
+                true => values[*table] * inner.constant,
+                false => values[*table] * inner.value(values),
+            };
+        }
+        sum
     }
 }
 
@@ -177,19 +208,103 @@ pub(crate) fn folded(values: &[Scalar], challenge: Scalar) -> Vec<Scalar> {
     }
 }
 
-/// The coefficients that take a polynomial's values at 0, 1, … `degree` to its value at `x`.
-fn interpolation(degree: usize, x: Scalar) -> Vec<Scalar> {
-    (0..=degree)
-        .map(|i| {
-            let node = Scalar::from(i as u64);
-            let others = (0..=degree).filter(|j| *j != i);
-            let (above, below) = others.fold((Scalar::ONE, Scalar::ONE), |(a, b), j| {
-                let other = Scalar::from(j as u64);
-                (a * (x - other), b * (node - other))
-            });
-            above * below.invert().unwrap_or(Scalar::ZERO)
-        })
-        .collect()
+/// Lagrange's interpolation from the values at 0, 1, … `degree`.
+struct Interpolation {
+    /// `1 / Π_{j ≠ i} (i - j)` for each node `i`.
+    inverses: Vec<Scalar>,
+}
+
+impl Interpolation {
+    fn new(degree: usize) -> Self {
+        let node = |i: usize| Scalar::from(i as u64);
+        let mut inverses: Vec<Scalar> = (0..=degree)
+            .map(|i| {
+                let others = (0..=degree).filter(|j| *j != i);
+                others.map(|j| node(i) - node(j)).product()
+            })
+            .collect();
+        batch_invert(&mut inverses);
+        Self { inverses }
+    }
+
+    /// What the values are to be multiplied by for the value at `x`.
+    fn coefficients(&self, x: Scalar) -> Vec<Scalar> {
+        let others = |i: usize| (0..self.inverses.len()).filter(move |j| *j != i);
+        let above = |i: usize| -> Scalar {
+            let others = others(i).map(|j| x - Scalar::from(j as u64));
+            others.product()
+        };
+        let inverses = self.inverses.iter().enumerate();
+        inverses.map(|(i, inverse)| above(i) * inverse).collect()
+    }
+
+    fn value(&self, values: &[Scalar], x: Scalar) -> Scalar {
+        let coefficients = self.coefficients(x);
+        let pairs = values.iter().zip(&coefficients);
+        pairs.map(|(value, coefficient)| *value * coefficient).sum()
+    }
+}
+
+/// The prover's side of an instance.
+struct Proving {
+    product: Expression,
+    interpolation: Interpolation,
+    /// What is left to prove. Once no variable is left, times the weight of the zeros that follow.
+    claim: Scalar,
+    /// The round's polynomial at 0, 1, … up to its degree.
+    values: Vec<Scalar>,
+}
+
+impl Proving {
+    fn new(channel: &Channel, instance: &Instance<'_>) -> Self {
+        let terms = instance.terms.iter();
+        let terms = terms.map(|term| (term.coefficient, term.factors.clone()));
+        Self {
+            product: Expression::new(terms.collect()),
+            interpolation: Interpolation::new(instance.degree()),
+            claim: channel.value(&instance.claim),
+            values: Vec::new(),
+        }
+    }
+
+    /// Adds `weight` times the round's polynomial at 0, 2, 3, … to `totals`.
+    fn round(
+        &mut self,
+        instance: &Instance<'_>,
+        is_over: bool,
+        weight: Scalar,
+        totals: &mut [Scalar],
+    ) {
+        if is_over {
+            // claim·(1 - X)
+            self.values = vec![self.claim, Scalar::ZERO];
+        } else {
+            self.values = instance.round(&self.product);
+            self.values.insert(1, self.claim - self.values[0]);
+        }
+        let linear = Interpolation::new(1);
+        let interpolation = match is_over {
+            true => &linear,
+            false => &self.interpolation,
+        };
+        for (at, total) in totals.iter_mut().enumerate() {
+            let node = if at == 0 { 0 } else { at + 1 };
+            let value = match self.values.get(node) {
+                Some(value) => *value,
+                None => interpolation.value(&self.values, Scalar::from(node as u64)),
+            };
+            *total += weight * value;
+        }
+    }
+
+    fn bind(&mut self, instance: &mut Instance<'_>, is_over: bool, challenge: Scalar) {
+        if is_over {
+            self.claim *= Scalar::ONE - challenge;
+        } else {
+            self.claim = self.interpolation.value(&self.values, challenge);
+            instance.bind(challenge);
+        }
+    }
 }
 
 /// Reduces all claims to values of their hidden tables at one point, and demands that these are consistent.
@@ -201,41 +316,20 @@ pub(crate) fn sumcheck(channel: &mut Channel, mut instances: Vec<Instance<'_>>) 
     for (weight, instance) in weights.iter().zip(&instances) {
         claim.add(*weight, &instance.claim);
     }
-    // Values of the instances that have no variables left, times the weight of the zeros after them.
-    let mut ended = vec![Scalar::ZERO; instances.len()];
+    let interpolation = Interpolation::new(degree);
+    let mut proving: Vec<Proving> = match channel.is_proving() {
+        true => instances.iter().map(|i| Proving::new(channel, i)).collect(),
+        false => Vec::new(),
+    };
     let mut point = Vec::with_capacity(rounds);
-    for round in 0..=rounds {
-        if channel.is_proving() {
-            for (value, instance) in ended.iter_mut().zip(&instances) {
-                if instance.variables == round {
-                    *value = instance.ended();
-                }
-            }
-        }
-        if round == rounds {
-            break;
-        }
+    for round in 0..rounds {
         let mut values = vec![Scalar::ZERO; degree];
-        if channel.is_proving() {
-            for ((weight, instance), ended) in weights.iter().zip(&instances).zip(&ended) {
-                if instance.variables > round {
-                    let parts = instance.round(degree);
-                    values
-                        .iter_mut()
-                        .zip(parts)
-                        .for_each(|(v, p)| *v += *weight * p);
-                } else {
-                    // ended·(1 - X) at 0, 2, 3, …
-                    for (at, value) in values.iter_mut().enumerate() {
-                        let x = if at == 0 { 0 } else { at as u64 + 1 };
-                        *value += *weight * ended * (Scalar::ONE - Scalar::from(x));
-                    }
-                }
-            }
+        for ((proving, instance), weight) in proving.iter_mut().zip(&instances).zip(&weights) {
+            proving.round(instance, instance.variables <= round, *weight, &mut values);
         }
         let sent: Vec<Form> = values.iter().map(|v| channel.send(|| *v)).collect();
         let challenge = channel.challenge("round");
-        let coefficients = interpolation(degree, challenge);
+        let coefficients = interpolation.coefficients(challenge);
         let at_one = claim.minus(&sent[0]);
         let mut next = at_one.times(coefficients[1]);
         for (at, form) in sent.iter().enumerate() {
@@ -243,40 +337,41 @@ pub(crate) fn sumcheck(channel: &mut Channel, mut instances: Vec<Instance<'_>>) 
             next.add(coefficients[node], form);
         }
         claim = next;
-        if channel.is_proving() {
-            for (instance, ended) in instances.iter_mut().zip(&mut ended) {
-                if instance.variables > round {
-                    instance.bind(challenge);
-                } else {
-                    *ended *= Scalar::ONE - challenge;
-                }
-            }
+        for (proving, instance) in proving.iter_mut().zip(&mut instances) {
+            let is_over = instance.variables <= round;
+            proving.bind(instance, is_over, challenge);
         }
-        point.insert(0, challenge);
+        point.push(challenge);
     }
-    let mut expected = Form::zero();
+    point.reverse();
+    let mut products = Vec::new();
     let mut outcomes = Vec::with_capacity(instances.len());
     for (weight, instance) in weights.iter().zip(&instances) {
         let (before, own) = point.split_at(rounds - instance.variables);
         let scale = *weight * zero_weight(before);
-        let (total, values) = final_value(channel, instance, own);
-        expected.add(scale, &total);
+        let (linear, of_instance, values) = final_value(channel, instance, own);
+        claim.add(-scale, &linear);
+        products.extend(of_instance.into_iter().map(|[a, b]| [a.times(scale), b]));
         outcomes.push(Outcome {
             point: own.to_vec(),
             before: before.to_vec(),
             values,
         });
     }
-    channel.require_zero(expected.minus(&claim));
+    match products.is_empty() {
+        true => channel.require_zero(claim),
+        false => channel.require_products(products, claim),
+    }
     outcomes
 }
 
-/// The value of an instance's terms at `point`, and the hidden tables' values that it consists of.
+/// The value of an instance's terms at `point`, as a form and products of two, and the hidden tables' values that these
+/// consist of.
 fn final_value(
     channel: &mut Channel,
     instance: &Instance<'_>,
     point: &[Scalar],
-) -> (Form, Vec<Form>) {
+) -> (Form, Vec<[Form; 2]>, Vec<Form>) {
     let mut hidden = Vec::new();
     let forms: Vec<Option<Form>> = instance
         .tables
@@ -298,31 +393,36 @@ fn final_value(
             _ => table.values.first().copied().unwrap_or_default(),
         })
         .collect();
-    // Products of hidden values that occur in several terms are sent once.
+    // Of three or more hidden factors the product of all but the last is sent, once for all terms.
     let mut known: Vec<(Vec<usize>, Form)> = Vec::new();
-    let mut total = Form::zero();
+    let (mut linear, mut products) = (Form::zero(), Vec::new());
     for term in &instance.terms {
         let (secret, open): (Vec<usize>, Vec<usize>) = term
             .factors
             .iter()
             .partition(|factor| forms[**factor].is_some());
         let coefficient = open.iter().fold(term.coefficient, |c, f| c * publics[*f]);
-        let mut product = Form::public(Scalar::ONE);
-        for count in 1..=secret.len() {
-            let Some(form) = &forms[secret[count - 1]] else {
-                continue;
-            };
-            product = match (count, known.iter().find(|(key, _)| *key == secret[..count])) {
-                (1, _) => form.clone(),
-                (_, Some((_, form))) => form.clone(),
-                (_, None) => {
-                    let product = channel.product(&product, form);
-                    known.push((secret[..count].to_vec(), product.clone()));
+        let mut factors = secret.iter().filter_map(|factor| forms[*factor].as_ref());
+        let Some(last) = factors.next_back() else {
+            linear.constant += coefficient;
+            continue;
+        };
+        let Some(mut before) = factors.next().cloned() else {
+            linear.add(coefficient, last);
+            continue;
+        };
+        for (count, factor) in (2..).zip(factors) {
+            let key = &secret[..count];
+            before = match known.iter().find(|(other, _)| other == key) {
+                Some((_, form)) => form.clone(),
+                None => {
+                    let product = channel.product(&before, factor);
+                    known.push((key.to_vec(), product.clone()));
                     product
                 }
             };
         }
-        total.add(coefficient, &product);
+        products.push([before.times(coefficient), last.clone()]);
     }
-    (total, hidden)
+    (linear, products, hidden)
 }

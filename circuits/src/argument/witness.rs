@@ -17,6 +17,9 @@ pub(crate) struct Witness {
     pub(crate) gaps: Vec<i64>,
     /// The score's numbers.
     pub(crate) tally: Vec<u128>,
+    /// What a dishonest prover says beside its tampered numbers.
+    #[cfg(test)]
+    pub(crate) lies: crate::soundness::Lies,
 }
 
 /// The committed pieces of one sample, by tensor.
@@ -49,6 +52,8 @@ impl Witness {
             nodes: vec![Vec::new(); graph.nodes.len()],
             gaps: Vec::new(),
             tally: Vec::new(),
+            #[cfg(test)]
+            lies: Default::default(),
         };
         for (pieces, values, gaps) in per_sample {
             let tensors = witness.tensors.iter_mut().zip(pieces);
@@ -63,7 +68,7 @@ impl Witness {
     }
 
     /// Fills the multiplicities.
-    fn count_lookups(&mut self, plan: &Plan<'_>) {
+    pub(crate) fn count_lookups(&mut self, plan: &Plan<'_>) {
         for table in 0..plan.tables.len() {
             let mut counts = vec![0i32; 1 << plan.tables[table].bits];
             for lookup in plan.lookups.iter().filter(|lookup| lookup.table == table) {
@@ -174,17 +179,18 @@ fn kept_nodes(graph: &Graph) -> Vec<bool> {
     let mut kept = vec![false; graph.nodes.len()];
     kept[graph.output] = true;
     for (index, node) in graph.nodes.iter().enumerate() {
-        let passes = match &node.op {
-            Op::Requant { .. } | Op::Bias { .. } => true,
-            Op::Route(route) => adds_whole_tensors(graph, route, index),
-            _ => false,
+        let inputs = node.op.inputs();
+        let needed = match &node.op {
+            Op::Requant { .. } | Op::Bias { .. } => 0,
+            // the values of all sources but the last are sent
+            Op::Route(route) if adds_whole_tensors(graph, route, index) => {
+                inputs.len().saturating_sub(1)
+            }
+            _ => inputs.len(),
         };
-        if !passes {
-            node.op
-                .inputs()
-                .into_iter()
-                .for_each(|input| kept[input] = true);
-        }
+        inputs[..needed]
+            .iter()
+            .for_each(|input| kept[*input] = true);
     }
     kept
 }

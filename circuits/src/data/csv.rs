@@ -1,4 +1,4 @@
-//! Comma-separated values: one header line, a column called `label`, every other column a feature.
+//! Comma-separated values: one header line, a column called `label` or `target`, every other column a feature.
 
 use std::io::Read;
 
@@ -7,8 +7,8 @@ use csv::{ErrorKind, ReaderBuilder, StringRecord, Trim};
 
 use super::{DataError, DataFile, Table, check_size};
 
-/// The name of the column that holds the class.
-const LABEL: &str = "label";
+/// The names of the column that holds the class or the value.
+const LABELS: [&str; 2] = ["label", "target"];
 
 /// Reads all rows as the test set.
 pub(super) fn read(reader: impl Read) -> Result<DataFile, DataError> {
@@ -19,7 +19,7 @@ pub(super) fn read(reader: impl Read) -> Result<DataFile, DataError> {
         .iter()
         .map(|name| name.trim_start_matches('\u{feff}').trim().to_owned())
         .collect();
-    let is_label = |name: &&String| name.eq_ignore_ascii_case(LABEL);
+    let is_label = |name: &&String| LABELS.iter().any(|label| name.eq_ignore_ascii_case(label));
     let count = header.iter().filter(is_label).count();
     let Some(label_column) = header
         .iter()

@@ -3,8 +3,10 @@
 //! A feature `x` becomes `round(x / 2^exponent) - offset`. Division by a power of two is exact and rounding is half away from
 //! zero, so every machine finds the same integers.
 
-use agon_protocol::limits::{MAX_CELLS, MAX_CLASSES, MAX_FEATURES, MAX_SAMPLES};
-use agon_protocol::statement::{Dataset, FeatureEncoding, InputEncoding};
+use agon_protocol::limits::{
+    MAX_CELLS, MAX_CLASSES, MAX_FEATURES, MAX_SAMPLES, MAX_TARGET, MAX_TARGET_EXPONENT,
+};
+use agon_protocol::statement::{Dataset, FeatureEncoding, InputEncoding, Targets, Task};
 
 use super::{DataError, DataFile, Table, check_size};
 
@@ -120,15 +122,87 @@ fn lowest_bit(value: f64) -> i32 {
     }
 }
 
-/// Encodes labelled rows for a task of `classes` classes.
+/// What the labels of a data file are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answers {
+    /// Classes, numbered from 0.
+    Classes,
+    /// Numbers of any size, to be predicted as closely as possible.
+    Values,
+}
+
+/// Steps that the targets of a regression task span, 0 included.
+const TARGET_STEPS: f64 = 8_192.0;
+
+/// Chooses the task: how many classes there are, or the step of the values. When nobody says what the labels are, they are
+/// classes if they are the integers from 0 up without a gap, and values otherwise.
+///
+/// # Errors
+/// When the test rows have no labels, or they cannot be what they are said to be.
+pub fn fit_task(data: &DataFile, answers: Option<Answers>) -> Result<Task, DataError> {
+    if data.test.labels.is_none() {
+        return Err(DataError::NoLabels { part: "test" });
+    }
+    let answers = answers.unwrap_or(match look_like_classes(data) {
+        true => Answers::Classes,
+        false => Answers::Values,
+    });
+    match answers {
+        Answers::Classes => data.classes().map(Task::from),
+        Answers::Values => fit_step(data),
+    }
+}
+
+fn labels(data: &DataFile) -> impl Iterator<Item = f64> {
+    data.tables()
+        .filter_map(|table| table.labels.as_ref())
+        .flatten()
+        .copied()
+}
+
+fn look_like_classes(data: &DataFile) -> bool {
+    let mut seen = Vec::new();
+    for (row, label) in labels(data).enumerate() {
+        let Ok(class) = class(row, label, MAX_CLASSES) else {
+            return false;
+        };
+        if class >= seen.len() {
+            seen.resize(class + 1, false);
+        }
+        seen[class] = true;
+    }
+    seen.iter().all(|seen| *seen)
+}
+
+/// The finest step of which the targets, with 0, span no more than [`TARGET_STEPS`].
+fn fit_step(data: &DataFile) -> Result<Task, DataError> {
+    let (low, high) = labels(data).fold((0.0f64, 0.0f64), |(low, high), value| {
+        (low.min(value), high.max(value))
+    });
+    let limit = i32::from(MAX_TARGET_EXPONENT);
+    let fits = |exponent: &i32| steps(high, *exponent) - steps(low, *exponent) <= TARGET_STEPS;
+    let constant = low == 0.0 && high == 0.0;
+    let exponent = match constant {
+        true => Some(0),
+        false => (-limit..=limit).find(fits),
+    };
+    match exponent {
+        Some(exponent) => Ok(Task::Regression {
+            exponent: exponent as i16,
+        }),
+        None => Err(DataError::Targets { low, high }),
+    }
+}
+
+/// Encodes labelled rows for a task; a number of classes is one.
 ///
 /// # Errors
 /// Names the row and feature of a value that is not finite or outside the declared range, and the row of a label that is
-/// not an integer below `classes`.
+/// not an integer below the number of classes, or of a target too far from 0 for the task's step.
 pub fn encode(
     encoding: &InputEncoding,
     table: &Table,
-    classes: usize,
+    task: impl Into<Task>,
 ) -> Result<Dataset, DataError> {
     let width = encoding.width();
     if table.width != width || table.features.len() != table.rows() * width {
@@ -140,7 +214,6 @@ pub fn encode(
     check_size("features of a row", width as u64, MAX_FEATURES)?;
     check_size("rows", table.rows() as u64, MAX_SAMPLES)?;
     check_size("cells", table.features.len() as u64, MAX_CELLS)?;
-    check_size("classes", classes as u64, MAX_CLASSES)?;
     let labels = table
         .labels
         .as_ref()
@@ -151,19 +224,52 @@ pub fn encode(
             labels: labels.len(),
         });
     }
+    let targets = encode_targets(labels, task.into())?;
     let mut inputs = Vec::with_capacity(table.features.len());
     for row in 0..table.rows() {
         for (feature, (value, rule)) in table.row(row).iter().zip(&encoding.features).enumerate() {
             inputs.push(encode_value(row, feature, *value, rule)?);
         }
     }
-    let labels = labels.iter().enumerate().map(|(row, label)| {
-        // at most MAX_CLASSES, far below 2^16
-        class(row, *label, classes).map(|class| class as u16)
-    });
-    let labels = labels.collect::<Result<Vec<u16>, _>>()?;
-    let dataset = Dataset::new(width, classes, inputs, labels);
-    Ok(dataset.expect("sizes, labels and inputs were checked above"))
+    let dataset = Dataset::with_targets(width, inputs, targets);
+    Ok(dataset.expect("sizes, targets and inputs were checked above"))
+}
+
+fn encode_targets(labels: &[f64], task: Task) -> Result<Targets, DataError> {
+    let labels = labels.iter().enumerate();
+    match task {
+        Task::Classification { classes } => {
+            check_size("classes", classes.into(), MAX_CLASSES)?;
+            let classes = classes as usize;
+            // at most MAX_CLASSES, far below 2^16
+            let labels = labels.map(|(row, label)| class(row, *label, classes).map(|c| c as u16));
+            Ok(Targets::Classes {
+                classes,
+                labels: labels.collect::<Result<_, _>>()?,
+            })
+        }
+        Task::Regression { exponent } => {
+            let limit = MAX_TARGET_EXPONENT;
+            if !(-limit..=limit).contains(&exponent) {
+                return Err(DataError::TargetStep { exponent });
+            }
+            let values = labels.map(|(row, value)| {
+                let found = steps(*value, exponent.into());
+                match found.abs() <= f64::from(MAX_TARGET) {
+                    true => Ok(found as i32),
+                    false => Err(DataError::Target {
+                        row,
+                        value: *value,
+                        largest: f64::from(MAX_TARGET) * power_of_two(exponent.into()),
+                    }),
+                }
+            });
+            Ok(Targets::Values {
+                exponent,
+                values: values.collect::<Result<_, _>>()?,
+            })
+        }
+    }
 }
 
 fn encode_value(

@@ -17,7 +17,7 @@ use agon_protocol::limits::{MAX_CELLS, MAX_CLASSES, MAX_FEATURES, MAX_SAMPLES};
 use thiserror::Error;
 
 pub(crate) use encoding::power_of_two;
-pub use encoding::{LEVELS, encode, fit_encoding};
+pub use encoding::{Answers, LEVELS, encode, fit_encoding, fit_task};
 pub use npy::NpyError;
 
 /// Largest data file that is opened.
@@ -46,7 +46,7 @@ pub enum DataError {
     },
     /// Neither format.
     #[error(
-        "{path} is not a data file: {reason}; give an .npz made by numpy.savez or a .csv with a `label` column"
+        "{path} is not a data file: {reason}; give an .npz made by numpy.savez or a .csv with a `label` or `target` column"
     )]
     Format {
         /// The path.
@@ -133,7 +133,9 @@ pub enum DataError {
         reason: String,
     },
     /// A CSV without exactly one label column.
-    #[error("{count} columns are called `label`, exactly one must be; the header is {header}")]
+    #[error(
+        "{count} columns are called `label` or `target`, exactly one must be; the header is {header}"
+    )]
     LabelColumn {
         /// How many.
         count: usize,
@@ -166,6 +168,35 @@ pub enum DataError {
         label: f64,
         /// The largest label.
         largest: usize,
+    },
+    /// Targets of a regression task that no step suits.
+    #[error(
+        "the targets lie in {low}..={high}, which no step of 2^-256 to 2^256 suits; rescale them"
+    )]
+    Targets {
+        /// Smallest target.
+        low: f64,
+        /// Largest target.
+        high: f64,
+    },
+    /// A target too far from 0 for the task's step.
+    #[error(
+        "row {row} has target {value}, the task holds targets up to {largest} either way from 0; \
+         open a competition with a coarser step"
+    )]
+    Target {
+        /// Row, from 0.
+        row: usize,
+        /// The target.
+        value: f64,
+        /// Largest magnitude.
+        largest: f64,
+    },
+    /// A step that the protocol does not allow.
+    #[error("the task's step is 2^{exponent}, its exponent must lie between -256 and 256")]
+    TargetStep {
+        /// The exponent.
+        exponent: i16,
     },
     /// Rows without labels, where labels are needed.
     #[error("the {part} rows have no labels; add the array y_{part}, or y beside x")]
@@ -219,7 +250,7 @@ pub struct Table {
     pub width: usize,
     /// Row-major cells, all finite when loaded from a file.
     pub features: Vec<f64>,
-    /// One a row. Any finite number here; [`encode`] wants integers below the number of classes.
+    /// Classes or targets, one a row. Any finite number here; [`encode`] compares them with the task.
     pub labels: Option<Vec<f64>>,
 }
 
@@ -322,7 +353,7 @@ impl DataFile {
 }
 
 /// Reads an `.npz` (arrays `x_test` and `y_test`, optionally `x_train` and `y_train`; or `x` and `y`) or a `.csv` (one
-/// header line, a column called `label`, every other column a feature).
+/// header line, a column called `label` or `target`, every other column a feature).
 pub fn load(path: &Path) -> Result<DataFile, DataError> {
     let name = path.display().to_string();
     let open_error = |error: std::io::Error| DataError::Open {

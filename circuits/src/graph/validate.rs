@@ -8,21 +8,21 @@ use super::{Graph, Node, Op, Part, RANGE_BITS, Shape, Window};
 /// Nodes of a graph.
 pub const MAX_NODES: usize = 4_096;
 /// Axes of a tensor.
-pub const MAX_AXES: usize = 5;
+pub(super) const MAX_AXES: usize = 5;
 /// Binary logarithm of the padded entries of a node, for one sample.
 pub const MAX_NODE_BITS: usize = 22;
 /// Binary logarithm of the padded entries of a hidden tensor.
-pub const MAX_PARAMETER_BITS: usize = 28;
+pub(super) const MAX_PARAMETER_BITS: usize = 28;
 /// Terms of all routes of a graph together.
 pub const MAX_ROUTE_TERMS: usize = 1 << 24;
 /// Boxes of one route.
-pub const MAX_PARTS: usize = 1 << 16;
+pub(super) const MAX_PARTS: usize = 1 << 16;
 /// Axes that one box sums over.
-pub const MAX_SUM_AXES: usize = 8;
+pub(super) const MAX_SUM_AXES: usize = 8;
 /// Function tables of a graph.
-pub const MAX_TABLES: usize = 1_024;
+pub(super) const MAX_TABLES: usize = 1_024;
 /// Fraction bits of a quotient.
-pub const MAX_QUOTIENT_SHIFT: u32 = 32;
+pub(super) const MAX_QUOTIENT_SHIFT: u32 = 32;
 /// Largest magnitude of what a [`Op::Requant`] adds, and of a bias.
 pub const MAX_OFFSET: i64 = 1 << 52;
 /// Largest magnitude of a weight.
@@ -403,7 +403,7 @@ impl Check<'_> {
         for (step, count) in steps.zip(counts) {
             ensure(count >= 1, "has an empty part")?;
             ensure(step <= MAX_STEP, "has a part that leaps")?;
-            terms = terms.checked_mul(count).unwrap_or(usize::MAX);
+            terms = terms.saturating_mul(count);
             ensure(terms <= MAX_ROUTE_TERMS, "takes too many terms")?;
             // at most 2^24 · 2^24 each
             last = last.saturating_add(step * (count - 1));

@@ -1,21 +1,27 @@
-//! Models: from an ONNX file to the integer classifier that is committed, proven and scored.
+//! Models: from an ONNX file to the integer model that is committed, proven and scored.
 //!
-//! [`import`] reads a file into a float graph, [`dense`] takes its affine layers ([`FloatModel`]) if it has nothing else,
-//! [`quantise`] turns those into an [`IntegerModel`], and
-//! [`check`] compares the two on data. tract is used in here and nowhere else.
+//! [`import`] reads a file into a [`FloatGraph`], [`quantise`] turns that into an [`IntegerModel`], and [`check`] compares
+//! the two on data. tract is used in here and nowhere else.
 
 mod check;
-pub mod executor;
-mod float;
+pub(crate) mod executor;
 pub mod float_graph;
-pub mod integer;
 mod onnx;
 mod quantise;
 
 pub use check::{CheckError, Report, check, check_task};
-pub use float::{FloatLayer, FloatModel};
-pub use integer::{BoundsError, InputError, IntegerLayer, IntegerModel, Trace};
-pub use onnx::{
-    ImportError, MAX_MODEL_BYTES, ReferenceError, ReferenceModel, Unsupported, dense, import,
-};
-pub use quantise::{DEFAULT_SHIFT, QuantiseError, quantise, quantise_with_shift};
+pub use executor::{BoundsError, InputError, IntegerModel, RunError};
+pub use float_graph::FloatGraph;
+pub use onnx::{ImportError, MAX_MODEL_BYTES, ReferenceError, ReferenceModel, Unsupported, import};
+pub use quantise::{QuantiseError, quantise};
+
+/// First index of the largest number.
+pub(crate) fn first_largest<N: PartialOrd>(numbers: &[N]) -> usize {
+    let mut best = 0;
+    for (index, number) in numbers.iter().enumerate() {
+        if *number > numbers[best] {
+            best = index;
+        }
+    }
+    best
+}

@@ -5,10 +5,11 @@ use thiserror::Error;
 
 use super::BatchProof;
 use super::prover::{absorb_commitments, message_count};
-use crate::argument::batch::Batch;
+use crate::argument::batch::{Batch, Targets};
 use crate::argument::channel::{Channel, Conversation};
 use crate::argument::flow::Opened;
-use crate::argument::plan::Plan;
+use crate::argument::opening::parameter_rows;
+use crate::argument::plan::{Plan, Score};
 use crate::argument::run;
 use crate::field::{Point, Scalar};
 use crate::inner::{self, Sum};
@@ -28,6 +29,12 @@ pub(crate) enum Refused {
         /// By the plan.
         expected: usize,
     },
+    /// The verifier was asked about something that does not fit together.
+    #[error("{what} of the test set or the model does not fit the plan")]
+    Public {
+        /// What does not.
+        what: &'static str,
+    },
     /// The equations do not hold.
     #[error(transparent)]
     Relations(#[from] RelationsRejection),
@@ -46,6 +53,45 @@ pub(crate) struct Checking<'k, 'a> {
     /// The model's commitments, tensor by tensor.
     pub(crate) model: &'a [Vec<Point>],
     pub(crate) tally: &'a [u128],
+}
+
+/// Compares everything public with the plan, so that nothing after this can fail on it.
+fn check_public(checking: &Checking<'_, '_>) -> Result<(), Refused> {
+    let Checking {
+        plan,
+        batch,
+        model_row_bits,
+        model,
+        tally,
+        ..
+    } = *checking;
+    let graph = plan.graph;
+    let ensure = |ok, what| match ok {
+        true => Ok(()),
+        false => Err(Refused::Public { what }),
+    };
+    let samples = batch.samples();
+    ensure(samples > 0 && samples == plan.samples, "the samples")?;
+    let width = graph.nodes.first().map_or(0, |node| node.shape.size());
+    let cells = samples.checked_mul(width) == Some(batch.inputs.len());
+    ensure(batch.width == width && cells, "the inputs")?;
+    let outputs = graph.outputs();
+    let targets = match (plan.score, batch.targets) {
+        (Score::Hits { .. } | Score::Confusion, Targets::Classes(labels)) => {
+            labels.iter().all(|label| usize::from(*label) < outputs)
+        }
+        (Score::Squares | Score::Absolute, Targets::Values(_)) => outputs == 1,
+        _ => false,
+    };
+    ensure(targets, "a target")?;
+    let numbers = plan.hidden_tally || tally.len() == plan.tally_length();
+    ensure(numbers, "the tally")?;
+    ensure(model_row_bits <= plan.row_bits, "the row length")?;
+    let rows = graph
+        .parameters
+        .iter()
+        .map(|shape| parameter_rows(shape, model_row_bits));
+    ensure(rows.eq(model.iter().map(Vec::len)), "the commitment")
 }
 
 /// Checks a proof. It is valid if both answers hold: the sum is zero, and the deferred part holds.
@@ -70,6 +116,7 @@ pub(crate) fn verify<'k>(
             expected,
         }),
     };
+    check_public(checking)?;
     same("rows", proof.rows.len(), plan.rows())?;
     let count = message_count(plan, model_row_bits, batch);
     same("messages", proof.messages.len(), count)?;

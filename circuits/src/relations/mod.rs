@@ -5,7 +5,8 @@
 //!
 //! # Why one inner product is enough
 //! Write ρ for the pads. After the pads' commitment a challenge μ combines all equations into one quadratic equation, with
-//! a power of μ for each: `Σ_z μ^z·zero_z(ρ) + Σ_j w_j·(a_j(ρ)·b_j(ρ) - c_j(ρ)) = 0`, where the `w_j` are the next powers.
+//! a power of μ for each: `Σ_z μ^z·zero_z(ρ) + Σ_j w_j·(a_j(ρ)·b_j(ρ) - c_j(ρ)) = 0`, where the `w_j` are the next powers
+//! (an equation may have several products `a_j·b_j`, which share its power).
 //! Its quadratic part is `Σ_i ρ_i·y_i` with `y_i = Σ_j w_j·a_j(ρ)·(coefficient of ρ_i in b_j)`. The prover commits to a
 //! column q of the `y_i`; after it a challenge ν gives row i the weight `d_i = ν^(i+1)`, which makes the claims `q_i = y_i`
 //! one affine equation in q and ρ. All together is, with public coefficients `c_i` and a public constant t,
@@ -40,7 +41,7 @@ pub(crate) use deferred::Deferred;
 pub(crate) use keys::{KeyError, ProvingRelationKey, RelationKey, RelationKeys};
 pub(crate) use pads::Pads;
 pub(crate) use prover::{RelationsError, prove};
-pub(crate) use system::{Form, System};
+pub(crate) use system::{Form, ProductSum, System};
 pub(crate) use verifier::{RelationsRejection, verify};
 
 use crate::generators::UNUSABLE_ROWS;

@@ -42,19 +42,30 @@ impl Form {
     }
 }
 
+/// The factors' products add up to the total.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct ProductSum {
+    /// Two factors each.
+    pub(crate) products: Vec<[Form; 2]>,
+    /// Their sum.
+    pub(crate) total: Form,
+}
+
 /// Equations that the pads satisfy.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct System {
     /// Each form is zero.
     pub(crate) zero: Vec<Form>,
-    /// In each, the first form times the second is the third.
-    pub(crate) products: Vec<[Form; 3]>,
+    /// Each sum of products is its total.
+    pub(crate) products: Vec<ProductSum>,
 }
 
 impl System {
     /// Whether all terms name pads that a circuit of 2^k rows holds. Everything below relies on it.
     pub(super) fn fits(&self, k: u32) -> bool {
-        let forms = self.zero.iter().chain(self.products.iter().flatten());
+        let sums = self.products.iter();
+        let of_sums = sums.flat_map(|sum| sum.products.iter().flatten().chain([&sum.total]));
+        let forms = self.zero.iter().chain(of_sums);
         let mut terms = forms.flat_map(|form| &form.terms);
         terms.all(|(index, _)| *index < capacity(k))
     }
@@ -73,8 +84,12 @@ impl System {
         transcript.absorb_points("relations pads", &[pads]);
         let mut bytes = Vec::new();
         bytes.extend_from_slice(&(self.zero.len() as u64).to_le_bytes());
-        let forms = self.zero.iter().chain(self.products.iter().flatten());
-        forms.for_each(|form| form.encode(&mut bytes));
+        self.zero.iter().for_each(|form| form.encode(&mut bytes));
+        for sum in &self.products {
+            bytes.extend_from_slice(&(sum.products.len() as u64).to_le_bytes());
+            let forms = sum.products.iter().flatten().chain([&sum.total]);
+            forms.for_each(|form| form.encode(&mut bytes));
+        }
         transcript.absorb("relations system", &bytes);
         let mu = transcript.challenge("relations equations");
         Equations {
@@ -96,16 +111,24 @@ impl<'a> Equations<'a> {
         self.powers.iter().copied().zip(&self.system.zero)
     }
 
-    /// The factors and the product equations.
-    fn products(&self) -> impl Iterator<Item = (Scalar, &'a [Form; 3])> {
+    /// The factors and the equations of products.
+    fn sums(&self) -> impl Iterator<Item = (Scalar, &'a ProductSum)> {
         let powers = self.powers.iter().skip(self.system.zero.len());
         powers.copied().zip(&self.system.products)
+    }
+
+    /// All products, each with its equation's factor.
+    fn products(&self) -> impl Iterator<Item = (Scalar, &'a [Form; 2])> {
+        self.sums().flat_map(|(factor, sum)| {
+            let products = sum.products.iter();
+            products.map(move |product| (factor, product))
+        })
     }
 
     /// The column q: what each pad is multiplied by in the combined equation's quadratic part.
     pub(super) fn cofactors(&self, pads: &[Scalar], rows: usize) -> Vec<Scalar> {
         let mut column = vec![Scalar::ZERO; rows];
-        for (factor, [a, b, _]) in self.products() {
+        for (factor, [a, b]) in self.products() {
             let scaled = factor * a.value(pads);
             for (index, coefficient) in &b.terms {
                 column[*index] += scaled * coefficient;
@@ -130,7 +153,7 @@ impl<'a> Equations<'a> {
         for (factor, form) in self.zero() {
             form.add_to(factor, &mut constant, &mut coefficients);
         }
-        for (factor, [a, b, c]) in self.products() {
+        for (factor, [a, b]) in self.products() {
             // a_j is multiplied by b_j's constant in the quadratic part, and stands in the rows' equations for y.
             let terms = b.terms.iter();
             let weighted: Scalar = terms.map(|(i, value)| weights[*i] * value).sum();
@@ -139,7 +162,9 @@ impl<'a> Equations<'a> {
                 &mut constant,
                 &mut coefficients,
             );
-            c.add_to(-factor, &mut constant, &mut coefficients);
+        }
+        for (factor, sum) in self.sums() {
+            sum.total.add_to(-factor, &mut constant, &mut coefficients);
         }
         // The sum starts from the first row's coefficient, for the gate that starts and ends it is one and the same.
         let pairs = weights.iter().zip(&coefficients);

@@ -50,10 +50,15 @@ fn system(pads: &[Scalar], zero: usize, products: usize, terms: usize) -> System
         form
     });
     let zero = zero.collect();
-    let products = (0..products).map(|_| {
-        let [a, b, mut c] = [(); 3].map(|()| form(rng, pads.len(), terms));
-        c.constant += value(&a, pads) * value(&b, pads) - value(&c, pads);
-        [a, b, c]
+    // of one product, two, three, one, …
+    let products = (0..products).map(|index| {
+        let mut random = || form(rng, pads.len(), terms);
+        let mut total = random();
+        let products: Vec<_> = (0..=index % 3).map(|_| [random(), random()]).collect();
+        let sum = products.iter();
+        let sum: Scalar = sum.map(|[a, b]| value(a, pads) * value(b, pads)).sum();
+        total.constant += sum - value(&total, pads);
+        ProductSum { products, total }
     });
     System {
         zero,
@@ -220,16 +225,18 @@ fn a_false_system_is_refused() {
         let mut lie = honest.clone();
         lie.zero[equation].terms[1].1 += Scalar::ONE;
         lies.push(lie);
-        for factor in 0..3 {
-            let mut lie = honest.clone();
-            lie.products[equation][factor].constant += Scalar::ONE;
-            lies.push(lie);
-            let mut lie = honest.clone();
-            lie.products[equation][factor].terms[0].1 += Scalar::ONE;
-            lies.push(lie);
-            let mut lie = honest.clone();
-            lie.products[equation][factor].terms[0].0 ^= 1;
-            lies.push(lie);
+        let forms = 2 * honest.products[equation].products.len() + 1;
+        for index in 0..forms {
+            let edit = |edit: &dyn Fn(&mut Form)| {
+                let mut lie = honest.clone();
+                let sum = &mut lie.products[equation];
+                let factors = sum.products.iter_mut().flatten();
+                edit(factors.chain([&mut sum.total]).nth(index).unwrap());
+                lie
+            };
+            lies.push(edit(&|form| form.constant += Scalar::ONE));
+            lies.push(edit(&|form| form.terms[0].1 += Scalar::ONE));
+            lies.push(edit(&|form| form.terms[0].0 ^= 1));
         }
     }
     let proof = prove_honestly(pads(20), &honest).unwrap();
@@ -302,7 +309,7 @@ fn columns_other_than_the_committed_and_public_ones_are_refused() {
 #[test]
 fn cofactors_are_bound_to_the_pads() {
     let mut lie = system(pads(20).values(), 3, 3, 3);
-    lie.products[0][2].constant += Scalar::ONE;
+    lie.products[0].total.constant += Scalar::ONE;
     // Committed before the rows' challenge, so what a wrong cofactor adds is random; also on rows without a pad, and
     // where a pad is in no equation.
     for row in [0, 5, 19, 20, capacity(7) - 1] {
@@ -313,14 +320,13 @@ fn cofactors_are_bound_to_the_pads() {
     }
     // The quadratic equation is made true by a wrong cofactor, before the challenge ν: only the rows' equations are false.
     let mut alone = System::default();
-    alone.products.push([
-        Form::default(),
-        Form::default(),
-        Form {
+    alone.products.push(ProductSum {
+        products: vec![[Form::default(), Form::default()]],
+        total: Form {
             constant: Scalar::ONE,
             terms: Vec::new(),
         },
-    ]);
+    });
     // one equation, factor 1: 0 - 1 + pad·q must be zero
     let q = pads(20).values()[3].invert().unwrap();
     let cheat = EditProducts(|products: &mut [Scalar]| products[3] = q);
@@ -408,8 +414,10 @@ fn what_does_not_fit_is_refused() {
         let mut zero = honest.clone();
         zero.zero[2].terms[0].0 = far;
         let mut product = honest.clone();
-        product.products[1][1].terms[2].0 = far;
-        for claimed in [zero, product] {
+        product.products[1].products[1][0].terms[2].0 = far;
+        let mut total = honest.clone();
+        total.products[2].total.terms[2].0 = far;
+        for claimed in [zero, product, total] {
             let commitment = pads(20).commitment();
             let verdict = verify(&key, commitment, &claimed, &proof, &mut transcript());
             assert!(matches!(verdict, Err(RelationsRejection::System)));

@@ -8,14 +8,15 @@ pub(crate) struct Example {
     pub(crate) parameters: Vec<Vec<i64>>,
 }
 
-struct Builder {
-    graph: Graph,
-    parameters: Vec<Vec<i64>>,
+/// Makes a network, with hidden numbers that look random.
+pub(crate) struct Builder {
+    pub(crate) graph: Graph,
+    pub(crate) parameters: Vec<Vec<i64>>,
     seed: u64,
 }
 
 impl Builder {
-    fn new(range_bits: u32, inputs: &[usize]) -> Self {
+    pub(crate) fn new(range_bits: u32, inputs: &[usize]) -> Self {
         let node = Node {
             op: Op::Input,
             shape: Shape(inputs.to_vec()),
@@ -33,7 +34,7 @@ impl Builder {
         }
     }
 
-    fn add(&mut self, op: Op, shape: &[usize]) -> usize {
+    pub(crate) fn add(&mut self, op: Op, shape: &[usize]) -> usize {
         let shape = Shape(shape.to_vec());
         self.graph.nodes.push(Node { op, shape });
         self.graph.nodes.len() - 1
@@ -47,7 +48,7 @@ impl Builder {
         (self.seed >> 33) as i64 % (2 * limit + 1) - limit
     }
 
-    fn parameter(&mut self, shape: &[usize], limit: i64) -> usize {
+    pub(crate) fn parameter(&mut self, shape: &[usize], limit: i64) -> usize {
         let shape = Shape(shape.to_vec());
         let values = (0..shape.size()).map(|_| self.random(limit)).collect();
         self.graph.parameters.push(shape);
@@ -55,7 +56,7 @@ impl Builder {
         self.parameters.len() - 1
     }
 
-    fn linear(&mut self, input: usize, outputs: usize, contract: usize) -> usize {
+    pub(crate) fn linear(&mut self, input: usize, outputs: usize, contract: usize) -> usize {
         let from = self.graph.nodes[input].shape.0.clone();
         let (kept, inner) = from.split_at(from.len() - contract);
         let weights = self.parameter(&[&[outputs], inner].concat(), 20);
@@ -74,7 +75,7 @@ impl Builder {
         self.add(Op::Bias { input: y, bias }, &shape)
     }
 
-    fn requant(
+    pub(crate) fn requant(
         &mut self,
         input: usize,
         shift: u32,
@@ -101,7 +102,7 @@ impl Builder {
         )
     }
 
-    fn part(source: usize, lengths: &[usize], base: usize, strides: &[usize]) -> Part {
+    pub(crate) fn part(source: usize, lengths: &[usize], base: usize, strides: &[usize]) -> Part {
         Part {
             source,
             start: vec![0; lengths.len()],
@@ -113,8 +114,13 @@ impl Builder {
         }
     }
 
-    fn finish(mut self, input: usize) -> Example {
-        self.graph.output = self.requant(input, 3, -500, 523, None);
+    pub(crate) fn finish(self, input: usize) -> Example {
+        self.finish_within(input, -500, 523)
+    }
+
+    /// With a result in this range.
+    pub(crate) fn finish_within(mut self, input: usize, low: i64, high: i64) -> Example {
+        self.graph.output = self.requant(input, 3, low, high, None);
         Example {
             graph: self.graph,
             parameters: self.parameters,

@@ -117,8 +117,10 @@ fn check(example: &Example, samples: usize, score: Score, hidden_tally: bool) {
             system.zero.len()
         );
     }
-    for [a, b, c] in &system.products {
-        assert_eq!(a.value(&pads) * b.value(&pads), c.value(&pads));
+    for sum in &system.products {
+        let products = sum.products.iter();
+        let products = products.map(|[a, b]| a.value(&pads) * b.value(&pads));
+        assert_eq!(products.sum::<Scalar>(), sum.total.value(&pads));
     }
     let mut verifier = Channel::verifying(Transcript::new("argument"), messages, revealed);
     let seen = run(&mut verifier, &plan, row_bits, &batch, &witness.tally, None);

@@ -26,6 +26,16 @@ fn floor_div(a: i128, b: i128) -> i128 {
 
 /// The values of all nodes for one sample.
 pub(crate) fn interpret(graph: &Graph, parameters: &[Vec<i64>], inputs: &[u16]) -> Vec<Vec<i64>> {
+    interpret_edited(graph, parameters, inputs, |_, _| {})
+}
+
+/// The same, with the values of each node edited before others take them.
+pub(crate) fn interpret_edited(
+    graph: &Graph,
+    parameters: &[Vec<i64>],
+    inputs: &[u16],
+    edit: impl Fn(usize, &mut [i64]),
+) -> Vec<Vec<i64>> {
     let mut all: Vec<Vec<i64>> = Vec::new();
     for node in &graph.nodes {
         let shape = &node.shape;
@@ -170,9 +180,10 @@ pub(crate) fn interpret(graph: &Graph, parameters: &[Vec<i64>], inputs: &[u16]) 
                 } => floor_div(value(*numerator, &at) << shift, value(*denominator, &at)),
             }
         };
-        let values: Vec<i64> = (0..shape.size())
+        let mut values: Vec<i64> = (0..shape.size())
             .map(|i| i64::try_from(entry(i)).unwrap())
             .collect();
+        edit(all.len(), &mut values);
         all.push(values);
     }
     all

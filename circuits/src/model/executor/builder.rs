@@ -61,6 +61,7 @@ impl Builder {
     }
 
     /// What the entries of a node can be.
+    #[cfg(test)]
     pub(in crate::model) fn intervals(&self, node: NodeId) -> &[Interval] {
         &self.intervals[node]
     }

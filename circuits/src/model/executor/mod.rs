@@ -24,10 +24,12 @@ use agon_protocol::statement::{Dataset, InputEncoding};
 use rayon::prelude::*;
 use thiserror::Error;
 
-pub(in crate::model) use interval::{Broadcast, Interval, Known, isqrt_limit};
-pub(in crate::model) use loops::{Accumulate, Planes, add_part, linear, mat_mul, part_lines};
+pub(in crate::model) use builder::{Builder, Mark};
+pub(in crate::model) use interval::OutOfRange;
+use interval::{Interval, Known};
 
 use crate::graph::{Graph, GraphError, MAX_OFFSET, MAX_WEIGHT, NodeId, Op};
+use crate::model::first_largest;
 use step::step;
 
 /// Why a graph and numbers are not a model that can be proven.
@@ -426,17 +428,6 @@ fn parameter_limits(graph: &Graph) -> Vec<i64> {
         }
     }
     limits
-}
-
-/// First index of the largest number.
-fn first_largest(logits: &[i64]) -> usize {
-    let mut best = 0;
-    for (class, logit) in logits.iter().enumerate() {
-        if *logit > logits[best] {
-            best = class;
-        }
-    }
-    best
 }
 
 /// The secret file: weights take four bytes, biases eight.

@@ -54,7 +54,7 @@ impl FloatGraph {
     pub fn class(&self, scores: &[f64]) -> usize {
         match (self.head, scores) {
             (Head::Single | Head::Logit, [score]) => usize::from(*score > 0.0),
-            _ => crate::model::float::first_largest(scores),
+            _ => crate::model::first_largest(scores),
         }
     }
 

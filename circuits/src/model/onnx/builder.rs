@@ -18,6 +18,10 @@ pub(super) const MAX_AXES: usize = 5;
 const MAX_DRAFTS: usize = 1 << 16;
 /// Most boxes of one route.
 const MAX_PARTS: usize = 4096;
+/// Most boxes of all routes together.
+const MAX_ALL_PARTS: usize = 1 << 20;
+/// Most entries of all drafts together.
+const MAX_ALL_ENTRIES: u64 = 1 << 28;
 /// Expressions remembered of one node.
 const MAX_ROOTS: usize = 6;
 
@@ -41,6 +45,8 @@ pub(super) struct Builder {
     /// The node of tract's graph that is being read.
     pub(super) origin: usize,
     parameters: u64,
+    parts: usize,
+    entries: u64,
 }
 
 /// Why an operation stays without a rule: `None` when there is just none.
@@ -99,6 +105,14 @@ impl Builder {
         if entries > MAX_ENTRIES {
             return Err(too_large("entries in one tensor", entries, MAX_ENTRIES));
         }
+        self.entries += entries;
+        if self.entries > MAX_ALL_ENTRIES {
+            return Err(too_large(
+                "entries in all tensors",
+                self.entries,
+                MAX_ALL_ENTRIES,
+            ));
+        }
         self.drafts.push(Draft {
             op,
             shape,
@@ -113,7 +127,9 @@ impl Builder {
         let parameters = match &op {
             FloatOp::Linear { weights, .. }
             | FloatOp::Conv { weights, .. }
-            | FloatOp::Depthwise { weights, .. } => weights.values.len(),
+            | FloatOp::Depthwise { weights, .. }
+            | FloatOp::Scale { weights, .. } => weights.values.len(),
+            FloatOp::Bias { bias, .. } => bias.values.len(),
             _ => 0,
         };
         self.parameters += parameters as u64;
@@ -141,6 +157,14 @@ impl Builder {
         let key = (route.clone(), factor.to_bits(), shape.to_vec());
         if let Some(node) = self.routes.get(&key) {
             return Ok(*node);
+        }
+        self.parts += route.parts.len();
+        if self.parts > MAX_ALL_PARTS {
+            return Err(too_large(
+                "boxes in all rearrangements",
+                self.parts as u64,
+                MAX_ALL_PARTS as u64,
+            ));
         }
         let node = self.push(FloatOp::Route { route, factor }, shape.to_vec())?;
         self.routes.insert(key, node);

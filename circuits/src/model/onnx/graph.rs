@@ -25,6 +25,8 @@ pub(super) struct Prepared {
     pub(super) proto: ModelProto,
     /// Whether a tail that only a classifier has was cut behind the scores.
     pub(super) classifies: bool,
+    /// Rows of a batch, when the file fixes them at more than one.
+    pub(super) batch: Option<usize>,
 }
 
 impl Prepared {
@@ -116,7 +118,7 @@ pub(super) fn prepare(bytes: &[u8]) -> Result<Prepared, ImportError> {
         .try_for_each(check_tensor)?;
     graph.initializer.iter().try_for_each(check_tensor)?;
     check_fills(graph)?;
-    fix_input(graph)?;
+    let batch = fix_input(graph)?;
     graph.output = vec![ValueInfoProto {
         name: scores,
         ..Default::default()
@@ -134,7 +136,11 @@ pub(super) fn prepare(bytes: &[u8]) -> Result<Prepared, ImportError> {
             version: 17,
         });
     }
-    Ok(Prepared { proto, classifies })
+    Ok(Prepared {
+        proto,
+        classifies,
+        batch,
+    })
 }
 
 /// Every tensor is made once and before it is used, as the standard demands; tract relies on it.
@@ -272,7 +278,7 @@ fn find_scores(graph: &GraphProto) -> Result<(String, bool), ImportError> {
     let is_label = |output: &&ValueInfoProto| {
         matches!(
             element_type(output),
-            Some(DataType::Int64 | DataType::Int32 | DataType::String)
+            Some(DataType::Int64 | DataType::Int32 | DataType::String | DataType::Bool)
         )
     };
     for output in graph.output.iter().filter(is_label) {
@@ -313,11 +319,33 @@ fn behind_label(
                 index
             }
             ("ArgMax", Some(input), _) => return Ok(Some(input.to_owned())),
+            ("Greater" | "GreaterOrEqual", Some(share), Some(threshold))
+                if is_even_share(graph, makers, share, threshold) =>
+            {
+                return Ok(Some(share.to_owned()));
+            }
             ("LinearClassifier", ..) => return Ok(node.output.get(1).cloned()),
             _ => return Ok(None),
         };
     }
     Ok(None)
+}
+
+/// Whether a threshold asks for the sign of a logit: 0 for the logit itself, 1/2 for its sigmoid.
+fn is_even_share(
+    graph: &GraphProto,
+    makers: &HashMap<&str, &NodeProto>,
+    share: &str,
+    threshold: &str,
+) -> bool {
+    let sigmoid = makers
+        .get(share)
+        .is_some_and(|maker| maker.op_type == "Sigmoid");
+    let wanted = if sigmoid { 0.5f32 } else { 0.0 };
+    constant(graph, threshold).is_some_and(|tensor| {
+        tensor.data_type == DataType::Float as i32
+            && (tensor.float_data == [wanted] || tensor.raw_data == wanted.to_le_bytes())
+    })
 }
 
 /// Class labels must be the indices themselves; names of classes are taken in order.
@@ -440,8 +468,8 @@ fn keep_ancestors(graph: &mut GraphProto, scores: &str) {
     graph.input.retain(|input| needed.contains(&input.name));
 }
 
-/// Checks that there is one input of feature rows and fixes its batch to one row.
-fn fix_input(graph: &mut GraphProto) -> Result<(), ImportError> {
+/// Checks that there is one input of feature rows and fixes its batch to one row. Returns the rows that it had if more.
+fn fix_input(graph: &mut GraphProto) -> Result<Option<usize>, ImportError> {
     let refuse = |reason: String| ImportError::Input { reason };
     let constants: HashSet<&str> = graph
         .initializer
@@ -484,6 +512,7 @@ fn fix_input(graph: &mut GraphProto) -> Result<(), ImportError> {
         .flat_map(|shape| &shape.dim)
         .map(size)
         .collect();
+    let batch = sizes.first().copied().flatten().filter(|rows| *rows > 1);
     let (Some(Some(sizes)), true) = (
         sizes
             .get(1..)
@@ -521,7 +550,7 @@ fn fix_input(graph: &mut GraphProto) -> Result<(), ImportError> {
         ..Default::default()
     };
     graph.input = vec![fixed];
-    Ok(())
+    Ok(batch)
 }
 
 fn size(dimension: &Dimension) -> Option<usize> {

@@ -13,9 +13,7 @@
 //! last resort. Files with external data are refused, since only the given bytes are read.
 
 mod builder;
-mod dense;
 mod fold;
-mod form;
 mod graph;
 mod operators;
 mod pointwise;
@@ -29,10 +27,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::Serialize;
 use thiserror::Error;
-use tract_onnx::prelude::{Framework, InferenceModelExt, TypedModel};
+use tract_onnx::prelude::{
+    Framework, InferenceFact, InferenceModel, InferenceModelExt, OutletId, TractError, TractResult,
+    TypedModel,
+};
+use tract_onnx::tract_hir::infer::Factoid;
 
 use super::float_graph::FloatGraph;
-pub use dense::dense;
 pub use reference::{ReferenceError, ReferenceModel};
 
 /// Largest file that is read.
@@ -159,7 +160,15 @@ impl Imported {
         let mut prepared = graph::prepare(bytes)?;
         operators::check(&prepared)?;
         rewrite::standardise(&mut prepared)?;
-        let typed = analyse(&prepared)?;
+        let typed = match (analyse(&prepared), prepared.batch) {
+            (Err(ImportError::Analysis { .. }), Some(rows)) => {
+                let reason = format!(
+                    "its batch is fixed at {rows} rows; export it with a batch axis of any size (dynamic_axes, dynamic_shapes)"
+                );
+                return Err(ImportError::Input { reason });
+            }
+            (analysed, _) => analysed?,
+        };
         let graph = fold::fold(walk::walk(&typed, &prepared)?);
         let nodes = graph.nodes.len() as u64;
         match nodes <= MAX_GRAPH_NODES {
@@ -179,9 +188,93 @@ fn analyse(prepared: &graph::Prepared) -> Result<TypedModel, ImportError> {
         .with_ignore_value_info(true)
         .with_ignore_output_shapes(true)
         .model_for_proto_model(&prepared.proto);
-    parsed
-        .and_then(|model| model.into_typed())
-        .map_err(|error| ImportError::analysis(format!("{error:#}")))
+    let failed = |error: TractError| ImportError::analysis(format!("{error:#}"));
+    let mut model = parsed.map_err(failed)?;
+    bound_constants(&mut model)?;
+    model.into_typed().map_err(failed)
+}
+
+/// tract computes constants as it meets them and looks at their size afterwards, when a few bytes have long filled the
+/// memory; so every size is inferred before.
+fn bound_constants(model: &mut InferenceModel) -> Result<(), ImportError> {
+    let failed = |error: TractError| ImportError::analysis(format!("{error:#}"));
+    let mut total = 0u64;
+    for id in model.eval_order().map_err(failed)? {
+        let facts = facts_around(model, id).map_err(failed)?;
+        let known = facts.inputs.iter().map(|fact| fact.value.concretize());
+        let known = known
+            .collect::<Option<Vec<_>>>()
+            .filter(|known| !known.is_empty());
+        if let Some(known) = known {
+            let mut op = model.node(id).op.clone();
+            let (_, made, _) = op
+                .infer_facts(
+                    facts.inputs.iter().collect(),
+                    facts.outputs.iter().collect(),
+                    facts.observed.iter().collect(),
+                )
+                .map_err(failed)?;
+            let taken = known.iter().map(|tensor| tensor.len() as u64).sum();
+            for fact in &made {
+                let entries = entries(fact, taken)?;
+                total = total.saturating_add(entries);
+                if entries > MAX_PARAMETERS || total > 4 * MAX_PARAMETERS {
+                    return Err(ImportError::TooLarge {
+                        what: "entries in computed constants",
+                        found: total,
+                        limit: MAX_PARAMETERS,
+                    });
+                }
+            }
+        }
+        infer_one(model, id, &facts).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// What is known around a node before it is looked at.
+struct Facts {
+    inputs: Vec<InferenceFact>,
+    outputs: Vec<InferenceFact>,
+    observed: Vec<InferenceFact>,
+}
+
+fn facts_around(model: &InferenceModel, id: usize) -> TractResult<Facts> {
+    let node = model.node(id);
+    let (inputs, outputs) = model.node_facts(id)?;
+    let observed = node.op.observe_outlets(model, node)?;
+    let observed = observed.iter().map(|outlet| model.outlet_fact(*outlet));
+    Ok(Facts {
+        inputs: inputs.into_iter().cloned().collect(),
+        outputs: outputs.into_iter().cloned().collect(),
+        observed: observed
+            .map(|fact| fact.cloned())
+            .collect::<TractResult<_>>()?,
+    })
+}
+
+/// Takes over what one node's rules say of its results; the rest is left to the full analysis.
+fn infer_one(model: &mut InferenceModel, id: usize, facts: &Facts) -> TractResult<()> {
+    let (_, made, _) = model.node_mut(id).op.infer(
+        facts.inputs.iter().collect(),
+        facts.outputs.iter().collect(),
+        facts.observed.iter().collect(),
+    )?;
+    for (slot, (made, known)) in made.iter().zip(&facts.outputs).enumerate() {
+        let fact = known.unify(made)?;
+        model.set_outlet_fact(OutletId::new(id, slot), fact)?;
+    }
+    Ok(())
+}
+
+/// Entries of a tensor that is made from `taken` entries; when tract cannot tell beforehand, it picks among these.
+fn entries(fact: &InferenceFact, taken: u64) -> Result<u64, ImportError> {
+    let shape = fact.shape.as_concrete_finite();
+    let shape = shape.map_err(|error| ImportError::analysis(format!("{error:#}")))?;
+    Ok(shape.map_or(taken.saturating_mul(8), |shape| {
+        let sizes = shape.iter().map(|size| *size as u64);
+        sizes.fold(1, u64::saturating_mul)
+    }))
 }
 
 /// Turns a panic inside tract into an error. Our own code has none on purpose; tract asserts here and there.

@@ -4,11 +4,11 @@ use std::collections::HashSet;
 
 use tract_onnx::pb::NodeProto;
 
-use super::graph::{ML, Prepared, node_name, operator};
+use super::graph::{ML, Prepared, attribute, node_name, operator};
 use super::{ImportError, Unsupported};
 
 /// Operators of the standard domain that are never supported. All others are judged by what tract makes of them.
-const REFUSED: [&str; 62] = [
+const REFUSED: [&str; 61] = [
     "ArgMax",
     "ArgMin",
     "Attention",
@@ -35,7 +35,6 @@ const REFUSED: [&str; 62] = [
     "LRN",
     "LSTM",
     "Loop",
-    "LpNormalization",
     "LpPool",
     "MatMulInteger",
     "MatMulNBits",
@@ -92,8 +91,9 @@ pub(super) fn check(prepared: &Prepared) -> Result<(), ImportError> {
     let mut refused = Vec::new();
     for node in &graph.node {
         if !node.input.iter().any(|input| live.contains(input.as_str())) {
-            // constants are computed beforehand, whatever the operator; but not at random
-            if !node.op_type.starts_with("Random") {
+            // constants are computed beforehand, whatever the operator; but not at random, nor for as long as it takes
+            let unbounded = matches!(node.op_type.as_str(), "Loop" | "Scan" | "If");
+            if !node.op_type.starts_with("Random") && !unbounded {
                 continue;
             }
         }
@@ -125,6 +125,10 @@ fn is_supported(node: &NodeProto, prepared: &Prepared) -> bool {
             "Gelu" | "FastGelu" | "BiasGelu" | "QuickGelu" | "SimplifiedLayerNormalization"
         ),
         ML if name == "ArrayFeatureExtractor" => constant(1),
+        // a largest entry may be negative, and is no divisor then
+        ML if name == "Normalizer" => {
+            attribute(node, "norm").is_some_and(|norm| norm.s == b"L1" || norm.s == b"L2")
+        }
         ML => MACHINE_LEARNING.contains(&name),
         _ => false,
     }
@@ -163,7 +167,7 @@ pub(super) fn unsupported(operator: String, node: String) -> Unsupported {
         | "Shrink" | "Hardmax" => {
             "comparisons and jumps cannot be proven outside the usual activations; use a continuous activation"
         }
-        "LRN" | "LpNormalization" | "SkipLayerNormalization" | "MeanVarianceNormalization" => {
+        "LRN" | "SkipLayerNormalization" | "MeanVarianceNormalization" => {
             "this normalisation cannot be proven; use BatchNorm, LayerNorm, GroupNorm or RMSNorm"
         }
         "Attention" | "MultiHeadAttention" | "GroupQueryAttention" | "RotaryEmbedding" => {

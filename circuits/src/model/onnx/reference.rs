@@ -3,7 +3,6 @@
 use tract_onnx::prelude::*;
 
 use super::{ImportError, Imported, guarded};
-use crate::model::float::first_largest;
 use crate::model::float_graph::FloatGraph;
 
 /// Why tract cannot compute a prediction.
@@ -51,9 +50,9 @@ impl ReferenceModel {
         &self.graph
     }
 
-    /// The predicted class of every row of `features` (row-major).
-    pub fn predictions(&self, features: &[f64]) -> Result<Vec<usize>, ReferenceError> {
-        let run = || -> TractResult<Vec<usize>> {
+    /// The scores of every row of `features` (row-major): what [`FloatGraph::scores`] gives, in the file's own precision.
+    pub fn scores(&self, features: &[f64]) -> Result<Vec<Vec<f64>>, ReferenceError> {
+        let run = || -> TractResult<Vec<Vec<f64>>> {
             let rows = features.chunks_exact(self.graph.inputs().max(1));
             let mut state = self.plan.spawn()?;
             rows.map(|row| {
@@ -62,15 +61,8 @@ impl ReferenceModel {
                     .into_owned();
                 let output = state.run(tvec!(input.into_tvalue()))?;
                 let scores = output[0].cast_to::<f64>()?;
-                let scores: Vec<f64> = scores
-                    .to_plain_array_view::<f64>()?
-                    .iter()
-                    .copied()
-                    .collect();
-                Ok(match scores.as_slice() {
-                    [score] => usize::from(*score > 0.0),
-                    scores => first_largest(scores),
-                })
+                let scores = scores.to_plain_array_view::<f64>()?;
+                Ok(scores.iter().copied().collect())
             })
             .collect()
         };
@@ -79,5 +71,14 @@ impl ReferenceModel {
                 reason: error.to_string(),
             },
         )
+    }
+
+    /// The predicted class of every row of `features` (row-major).
+    pub fn predictions(&self, features: &[f64]) -> Result<Vec<usize>, ReferenceError> {
+        let scores = self.scores(features)?;
+        Ok(scores
+            .iter()
+            .map(|scores| self.graph.class(scores))
+            .collect())
     }
 }

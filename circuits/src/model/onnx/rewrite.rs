@@ -7,7 +7,7 @@ use std::slice::from_ref;
 
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{AttributeProto, NodeProto, TensorProto};
+use tract_onnx::pb::{AttributeProto, NodeProto, OperatorSetIdProto, TensorProto};
 
 use super::ImportError;
 use super::graph::{ML, Prepared, attribute, check_class_labels, node_name};
@@ -23,8 +23,11 @@ pub(super) fn standardise(prepared: &mut Prepared) -> Result<(), ImportError> {
         };
         tensor.elem_type != DataType::Float as i32
     });
+    let standard = |set: &&OperatorSetIdProto| matches!(set.domain.as_str(), "" | "ai.onnx");
+    let opset = prepared.proto.opset_import.iter().find(standard);
     let mut rewritten = Rewritten {
         double_input,
+        opset: opset.map_or(17, |set| set.version),
         ..Rewritten::default()
     };
     let nodes = std::mem::take(&mut prepared.graph_mut().node);
@@ -37,6 +40,15 @@ pub(super) fn standardise(prepared: &mut Prepared) -> Result<(), ImportError> {
             ("" | "ai.onnx", "Celu") => rewritten.celu(&node)?,
             ("" | "ai.onnx", "PRelu") => rewritten.parametric_relu(node, constants),
             (ML, "ArrayFeatureExtractor") => rewritten.feature_extractor(node),
+            (ML, "Normalizer") => {
+                let absolute = attribute(&node, "norm").is_some_and(|norm| norm.s == b"L1");
+                rewritten.unit_length(&node, 1, absolute)?;
+            }
+            ("" | "ai.onnx", "LpNormalization") => {
+                let axis = attribute(&node, "axis").map_or(-1, |axis| axis.i);
+                let absolute = attribute(&node, "p").is_some_and(|p| p.i == 1);
+                rewritten.unit_length(&node, axis, absolute)?;
+            }
             (_, "Dropout") => rewritten.push(
                 "Identity",
                 &node,
@@ -59,6 +71,8 @@ struct Rewritten {
     constants: Vec<TensorProto>,
     /// scikit-learn's operators take any number and give float32
     double_input: bool,
+    /// version of the standard operators
+    opset: i64,
 }
 
 impl Rewritten {
@@ -132,6 +146,65 @@ impl Rewritten {
         self.push("Sub", node, &[input, offset], from_ref(&centred), vec![]);
         self.push("Mul", node, &[centred, scale], &node.output[..1], vec![]);
         Ok(())
+    }
+
+    /// `x / √(Σx² + tiny)`, or `x / (Σ|x| + tiny)`: a row of zeros stays one.
+    fn unit_length(
+        &mut self,
+        node: &NodeProto,
+        axis: i64,
+        absolute: bool,
+    ) -> Result<(), ImportError> {
+        let input = match node.domain == ML {
+            true => self.float_input(node)?,
+            false => node
+                .input
+                .first()
+                .cloned()
+                .ok_or_else(|| wrong(node, "has no input"))?,
+        };
+        let (operator, tiny) = match absolute {
+            true => ("ReduceL1", 1e-12),
+            false => ("ReduceSumSquare", 1e-24),
+        };
+        let (mut inputs, mut attributes) = (vec![input.clone()], vec![]);
+        if self.opset >= 18 {
+            inputs.push(self.index(axis));
+        } else {
+            attributes.push(AttributeProto {
+                name: "axes".to_owned(),
+                r#type: AttributeType::Ints as i32,
+                ints: vec![axis],
+                ..Default::default()
+            });
+        }
+        let tiny = self.constant(&[1], vec![tiny]);
+        let [sum, guarded, root] =
+            ["sum", "guarded", "root"].map(|name| format!("{}/{name}", self.temporary(node)));
+        self.push(operator, node, &inputs, from_ref(&sum), attributes);
+        self.push("Add", node, &[sum, tiny], from_ref(&guarded), vec![]);
+        let divisor = match absolute {
+            true => guarded,
+            false => {
+                self.push("Sqrt", node, &[guarded], from_ref(&root), vec![]);
+                root
+            }
+        };
+        self.push("Div", node, &[input, divisor], &node.output[..1], vec![]);
+        Ok(())
+    }
+
+    /// A tensor of one index.
+    fn index(&mut self, index: i64) -> String {
+        let name = format!("agon/constant/{}", self.constants.len());
+        self.constants.push(TensorProto {
+            name: name.clone(),
+            dims: vec![1],
+            data_type: DataType::Int64 as i32,
+            raw_data: index.to_le_bytes().to_vec(),
+            ..Default::default()
+        });
+        name
     }
 
     /// `x · coefficientsᵀ + intercepts`, then the activation that the node names. A single row of coefficients

@@ -136,6 +136,10 @@ fn power(builder: &mut Builder, view: &View, exponent: f64) -> Step {
         exponent if exponent.fract() == 0.0 && (3.0..=8.0).contains(&exponent) => {
             Function::Pow { exponent }
         }
+        exponent if exponent.fract() == 0.0 && (-8.0..=-2.0).contains(&exponent) => {
+            let inverse = builder.apply(view, Function::Reciprocal)?;
+            return power(builder, &inverse, -exponent);
+        }
         _ => return Ok(None),
     };
     Ok(Some(builder.apply(view, function)?))
@@ -234,6 +238,10 @@ fn with_scalar(
         (Kind::Max, _) => return Ok(Some(builder.clip(view, scalar, f64::INFINITY)?)),
         (Kind::Min, _) => return Ok(Some(builder.clip(view, f64::NEG_INFINITY, scalar)?)),
         (Kind::Pow, false) => return power(builder, view, scalar),
+        // c^x = e^(x·ln c)
+        (Kind::Pow, true) if scalar > 0.0 && scalar != 1.0 => {
+            builder.apply(&view.clone().scaled(scalar.ln()), Function::Exp)?
+        }
         (Kind::Pow, true) => return Ok(None),
         _ => {
             let view = builder.settled(view)?;
@@ -295,7 +303,7 @@ pub(super) fn shifted(
     Ok(View { node, ..view })
 }
 
-/// Times a constant that changes along one axis of the node, or along neighbouring ones.
+/// Times a constant tensor; entry `e` of the view goes with `values[at[e]]`.
 fn multiplied(builder: &mut Builder, view: &View, at: &[usize], values: &[f64]) -> Step {
     let mut view = builder.permuting(view)?;
     let mut gains = constant_for_node(&view, builder.shape(view.node), at, values);
@@ -308,10 +316,8 @@ fn multiplied(builder: &mut Builder, view: &View, at: &[usize], values: &[f64]) 
         return Ok(Some(times(builder, &view, gains.values[0])?));
     }
     if let [first, .., last] = *axes {
+        // as one axis, with the gains repeated where they do not change
         let shape = builder.shape(view.node).to_vec();
-        if (first..=last).any(|axis| gains.shape.0[axis] != shape[axis]) {
-            return Ok(None);
-        }
         let mut merged = shape[..first].to_vec();
         merged.push(shape[first..=last].iter().product());
         merged.extend(&shape[last + 1..]);
@@ -503,6 +509,19 @@ pub(super) fn select(builder: &mut Builder, context: &Context) -> Step {
                 let mask = mask.iter().map(|flag| 1.0 - flag).collect();
                 masked(builder, view, &at, mask, fill, output)
             }
+            (Some(at), Value::Tensor(left), Value::Tensor(right)) => {
+                let rest: Vec<f64> = mask.iter().map(|flag| 1.0 - flag).collect();
+                let (Some(left), Some(right)) = (left.broadcast(output), right.broadcast(output))
+                else {
+                    return Ok(None);
+                };
+                let left = multiplied(builder, &left, &at, &mask)?;
+                let right = multiplied(builder, &right, &at, &rest)?;
+                match (left, right) {
+                    (Some(left), Some(right)) => tensors(builder, Kind::Add, &left, &right, output),
+                    _ => Ok(None),
+                }
+            }
             _ => Ok(None),
         };
     }
@@ -576,18 +595,18 @@ fn masked(
     let (Some(fill), Some(view)) = (uniform(&numbers(fill)?), view.broadcast(output)) else {
         return Ok(None);
     };
-    if fill == 0.0 {
-        let kept: Vec<f64> = mask.iter().map(|flag| 1.0 - flag).collect();
-        return multiplied(builder, &view, at, &kept);
-    }
     let mut shifts: Vec<f64> = mask
         .iter()
         .map(|flag| if *flag == 0.0 { 0.0 } else { fill })
         .collect();
     without_infinities(&mut shifts);
-    // what is added instead of put in place must drown the entry anyway
-    match shifts.iter().all(|shift| *shift == 0.0 || *shift <= -1e4) {
-        true => Ok(Some(shifted(builder, &view, at, &shifts)?)),
-        false => Ok(None),
+    // what drowns the entry anyway need not be put in its place
+    if shifts.iter().all(|shift| *shift == 0.0 || *shift <= -1e4) && fill != 0.0 {
+        return Ok(Some(shifted(builder, &view, at, &shifts)?));
+    }
+    let kept: Vec<f64> = mask.iter().map(|flag| 1.0 - flag).collect();
+    match multiplied(builder, &view, at, &kept)? {
+        Some(view) if fill != 0.0 => Ok(Some(shifted(builder, &view, at, &shifts)?)),
+        kept => Ok(kept),
     }
 }
