@@ -115,6 +115,8 @@ pub struct VerificationConfig {
     pub threads: usize,
     /// Claims that may wait for a thread.
     pub queue: usize,
+    /// Proofs of one competition that a thread verifies together.
+    pub batch: usize,
     /// Opened test sets kept in memory.
     pub open_test_sets: usize,
     /// Folder for proof generators, shared by all nodes of a machine; `generators` in the data folder when absent.
@@ -193,6 +195,7 @@ impl Default for VerificationConfig {
         Self {
             threads: 1,
             queue: 256,
+            batch: 16,
             open_test_sets: 4,
             generators: None,
         }
@@ -266,6 +269,7 @@ impl NodeConfig {
         let at_least_one = [
             ("verification.threads", self.verification.threads),
             ("verification.queue", self.verification.queue),
+            ("verification.batch", self.verification.batch),
             (
                 "verification.open_test_sets",
                 self.verification.open_test_sets,
@@ -283,12 +287,18 @@ impl NodeConfig {
                 });
             }
         }
-        if self.verification.threads > 256 {
-            return Err(ConfigError::Range {
-                name: "verification.threads",
-                found: self.verification.threads.to_string(),
-                expected: "at most 256",
-            });
+        let at_most_256 = [
+            ("verification.threads", self.verification.threads),
+            ("verification.batch", self.verification.batch),
+        ];
+        for (name, value) in at_most_256 {
+            if value > 256 {
+                return Err(ConfigError::Range {
+                    name,
+                    found: value.to_string(),
+                    expected: "at most 256",
+                });
+            }
         }
         if !(10..=3_600_000).contains(&self.consensus.idle_ms) {
             return Err(ConfigError::Range {
@@ -354,6 +364,9 @@ idle_ms = {idle_ms}
 # Threads that verify proofs, and how many claims may wait for one.
 threads = {threads}
 queue = {queue}
+# Proofs of one competition that a thread verifies together, which costs less; it holds their bytes (16 MiB at most) and
+# the arithmetic of one proof at a time in memory.
+batch = {batch}
 # Opened test sets kept in memory.
 open_test_sets = {open_test_sets}
 # Cache of the proof generators; nodes of one machine may share it.
@@ -382,6 +395,7 @@ total = {total}
             idle_ms = consensus.idle_ms,
             threads = verification.threads,
             queue = verification.queue,
+            batch = verification.batch,
             open_test_sets = verification.open_test_sets,
             generators = optional("generators", verification.generators.as_ref(), "generators"),
             transactions = mempool.transactions,
@@ -434,6 +448,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for text in [
             "[verification]\nthreads = 0",
+            "[verification]\nbatch = 0",
+            "[verification]\nbatch = 257",
             "[consensus]\nidle_ms = 1",
             "[mempool]\nbytes = 0",
         ] {

@@ -76,8 +76,7 @@ fn associated_data(key: &DataKey) -> Vec<u8> {
 
 /// Encrypts a test set. The nonce is fresh, so sealing twice gives two blobs.
 pub fn seal(key: &DataKey, dataset: &Dataset) -> Result<Vec<u8>, SealError> {
-    let cells = dataset.samples() as u64 * (dataset.width() as u64 + 1);
-    let found = 12 + 2 * cells + OVERHEAD_BYTES as u64;
+    let found = dataset.encoded_bytes() + OVERHEAD_BYTES as u64;
     if found > MAX_DATA_BLOB_BYTES {
         return Err(SealError::TooLarge { found });
     }
@@ -127,6 +126,7 @@ pub fn open(key: &DataKey, blob: &[u8]) -> Result<Dataset, SealError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use agon_protocol::statement::Targets;
 
     fn dataset() -> Dataset {
         Dataset::new(3, 2, vec![1, 2, 3, 4, 5, 6], vec![0, 1]).unwrap()
@@ -139,6 +139,20 @@ mod tests {
         assert_eq!(open(&key, &blob), Ok(dataset()));
         assert_eq!(open(&other, &blob), Err(SealError::Key));
         assert_ne!(seal(&key, &dataset()).unwrap(), blob);
+        let bytes = dataset().encoded_bytes() as usize + OVERHEAD_BYTES;
+        assert_eq!(blob.len(), bytes);
+    }
+
+    #[test]
+    fn a_test_set_of_values_is_sealed_too() {
+        let targets = Targets::Values {
+            exponent: -3,
+            values: vec![-5, 1 << 24],
+        };
+        let values = Dataset::with_targets(2, vec![1, 2, 3, 4], targets).unwrap();
+        let key = new_key().unwrap();
+        let blob = seal(&key, &values).unwrap();
+        assert_eq!(open(&key, &blob), Ok(values));
     }
 
     #[test]

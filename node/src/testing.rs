@@ -2,14 +2,15 @@
 
 use agon_consensus::{Certificate, CertifiedBlock, CommitSignature};
 use agon_protocol::codec::Encode;
-use agon_protocol::competition::{BlobRef, CompetitionSpec, Metric};
+use agon_protocol::competition::{BlobRef, CompetitionSpec};
 use agon_protocol::digest::{BlobId, BlockId};
 use agon_protocol::genesis::{Genesis, GenesisBalance, GenesisValidator, Parameters};
 use agon_protocol::identity::AccountId;
 use agon_protocol::judge::{Judge, ProofClaim, TestSetClaim, Verdict};
+use agon_protocol::metric::{Metric, Threshold};
 use agon_protocol::sealed::DataKey;
 use agon_protocol::state::State;
-use agon_protocol::statement::{Dataset, FeatureEncoding, InputEncoding};
+use agon_protocol::statement::{Dataset, FeatureEncoding, InputEncoding, Task};
 use agon_protocol::transactions::{Action, SignedTransaction, Transaction};
 use agon_protocol::transition::build_block;
 use agon_protocol::units::{Amount, Height, TimeMs};
@@ -95,7 +96,7 @@ pub(crate) fn spec(sealed: &[u8], key: &DataKey) -> CompetitionSpec {
         encoding: InputEncoding {
             features: vec![feature; 2],
         },
-        classes: 2,
+        task: Task::from(2),
         samples: 3,
         metric: Metric::Accuracy,
         max_parameters: 100,
@@ -114,7 +115,7 @@ pub(crate) fn spec(sealed: &[u8], key: &DataKey) -> CompetitionSpec {
         deposit: Amount::new(1),
         submissions_per_registration: 2,
         registrations_per_account: 1,
-        minimum_correct: 0,
+        minimum: Threshold::None,
     }
 }
 

@@ -11,10 +11,11 @@ use agon_node::api::types::{
 use agon_node::node::NodeError;
 use agon_node::sealed;
 use agon_protocol::codec::Encode;
-use agon_protocol::competition::{BlobRef, CompetitionSpec, Metric};
+use agon_protocol::competition::{BlobRef, CompetitionSpec};
 use agon_protocol::digest::{BlobId, CompetitionId, ModelDigest};
+use agon_protocol::metric::{Metric, Tally, Threshold};
 use agon_protocol::sealed::DataKey;
-use agon_protocol::statement::{Dataset, FeatureEncoding, InputEncoding};
+use agon_protocol::statement::{Dataset, FeatureEncoding, InputEncoding, Targets, Task};
 use agon_protocol::transactions::Action;
 use agon_protocol::units::{Amount, TimeMs};
 use node_support::*;
@@ -184,7 +185,7 @@ fn spec(sealed: &[u8], key: &DataKey, opens_ms: u64) -> CompetitionSpec {
         encoding: InputEncoding {
             features: vec![feature; 2],
         },
-        classes: 2,
+        task: Task::from(2),
         samples: 10,
         metric: Metric::Accuracy,
         max_parameters: 100,
@@ -203,7 +204,10 @@ fn spec(sealed: &[u8], key: &DataKey, opens_ms: u64) -> CompetitionSpec {
         deposit: Amount::new(10),
         submissions_per_registration: 1,
         registrations_per_account: 1,
-        minimum_correct: 1,
+        // one of ten
+        minimum: Threshold::AtLeast {
+            millionths: 100_000,
+        },
     }
 }
 
@@ -324,7 +328,7 @@ async fn a_competition_is_settled_and_an_observer_finds_the_same() {
         let proof = put(&observer, proof).await;
         let action = Action::SubmitProof {
             registration: *registration,
-            correct,
+            tally: Tally::of_hits(correct),
             proof,
         };
         let submit = sign(&genesis, *competitor, 1, action);
@@ -363,8 +367,8 @@ async fn a_competition_is_settled_and_an_observer_finds_the_same() {
             })
             .collect();
         let expected = [
-            (1, account(12), 9, 10, Some(350)),
-            (2, account(11), 7, 10, Some(150)),
+            (1, account(12), Some(9), 10, Some(350)),
+            (2, account(11), Some(7), 10, Some(150)),
         ];
         assert_eq!(lines, expected);
         assert!(board.settled);
@@ -379,11 +383,133 @@ async fn a_competition_is_settled_and_an_observer_finds_the_same() {
             .get(&format!("/v1/registrations/{}", registrations[1].1))
             .await;
         assert_eq!((view.correct, view.submissions), (Some(9), 1));
+        assert_eq!(
+            (view.score, view.tally),
+            (Some(0.9), Some(Tally::of_hits(9)))
+        );
     }
     let root = same_root(&[&validator, &observer]).await;
     assert!(!root.is_empty());
     observer.stop().await;
     validator.stop().await;
+}
+
+/// The terms of [`spec`] for another data set and metric, and shorter.
+fn scored_by(
+    metric: Metric,
+    data: &Dataset,
+    sealed: &[u8],
+    key: &DataKey,
+    now: u64,
+) -> CompetitionSpec {
+    CompetitionSpec {
+        task: data.task(),
+        samples: u32::try_from(data.samples()).unwrap(),
+        data_digest: data.digest(),
+        metric,
+        minimum: Threshold::None,
+        register_until: TimeMs::new(now + 4_000),
+        key_until: TimeMs::new(now + 9_000),
+        prove_until: TimeMs::new(now + 14_000),
+        ..spec(sealed, key, now)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn competitions_of_values_and_of_classes_rank_by_their_own_metric() {
+    let dir = tempfile::tempdir().unwrap();
+    let genesis = genesis("metrics", 1);
+    let node = start(&folder(dir.path(), &genesis, Some(&key(0)))).await;
+    let values = Targets::Values {
+        exponent: -1,
+        values: (1..=10).collect(),
+    };
+    let values = Dataset::with_targets(2, (1..=20).collect(), values).unwrap();
+    let spread = values.summary().spread();
+    let tally = |numbers: &[u128]| Tally::new(numbers.to_vec()).unwrap();
+    // the second claims another spread than the test set's, the third is better than the first
+    let of_values = [
+        tally(&[40, spread]),
+        tally(&[1, spread + 1]),
+        tally(&[20, spread]),
+    ];
+    // five samples a class: the first misses one of each, the second two of one class; the third counts other classes
+    let of_classes = [
+        tally(&[4, 1, 1, 4, 1, 1]),
+        tally(&[3, 0, 2, 5, 2, 0]),
+        tally(&[6, 0, 0, 4, 0, 0]),
+    ];
+    let contests = [
+        (Metric::R2, values, of_values, [13, 11]),
+        (Metric::MacroF1, dataset(), of_classes, [11, 12]),
+    ];
+    let mut nonce = 0;
+    for (metric, data, tallies, ranked) in contests {
+        let data_key = sealed::new_key().unwrap();
+        let blob = sealed::seal(&data_key, &data).unwrap();
+        put(&node, &blob).await;
+        let terms = scored_by(metric, &data, &blob, &data_key, now_ms());
+        let open = Action::OpenCompetition {
+            spec: Box::new(terms),
+            prize: Amount::new(100),
+            bond: Amount::new(50),
+        };
+        let open = sign(&genesis, 10, nonce, open);
+        let competition = open.competition_id().unwrap();
+        node.send(&open).await;
+        node.committed(&open).await;
+        let mut registrations = Vec::new();
+        for competitor in [11, 12, 13] {
+            let model = ModelDigest::of(&[competitor]);
+            let register = Action::Register { competition, model };
+            let register = sign(&genesis, competitor, nonce, register);
+            node.send(&register).await;
+            registrations.push(register);
+        }
+        let release = Action::ReleaseKey {
+            competition,
+            key: data_key,
+        };
+        phase(&node, &competition, "sealed").await;
+        node.send(&sign(&genesis, 10, nonce + 1, release)).await;
+        let view = phase(&node, &competition, "proving").await;
+        assert_eq!((view.metric, view.task), (metric, data.task()));
+        let mut submissions = Vec::new();
+        for ((competitor, register), tally) in (11..).zip(&registrations).zip(tallies) {
+            let action = Action::SubmitProof {
+                registration: register.registration_id().unwrap(),
+                tally,
+                proof: put(&node, format!("valid {metric} {competitor}").as_bytes()).await,
+            };
+            let submit = sign(&genesis, competitor, nonce + 1, action);
+            node.send(&submit).await;
+            submissions.push(submit);
+        }
+        let mut refused = Vec::new();
+        for (competitor, submit) in (11..).zip(&submissions) {
+            if node.committed(submit).await != ReceiptView::Accepted {
+                refused.push(competitor);
+            }
+        }
+        phase(&node, &competition, "paid").await;
+        let path = format!("/v1/competitions/{competition}/leaderboard");
+        let board: Leaderboard = node.get(&path).await;
+        assert_eq!((board.metric, board.task), (metric, data.task()));
+        let found: Vec<_> = board.entries.iter().map(|entry| entry.competitor).collect();
+        assert_eq!(found, ranked.map(account), "{metric}");
+        assert!(board.entries.iter().all(|entry| entry.correct.is_none()));
+        let scores: Vec<_> = board.entries.iter().map(|entry| entry.score).collect();
+        assert!(scores[0] > scores[1], "{metric} {scores:?}");
+        let wrong = if metric == Metric::R2 { 12 } else { 13 };
+        assert_eq!(refused, [wrong], "{metric}");
+        // as text in JSON, also beyond what JSON readers keep
+        let (_, json) = node.request("GET", &path, b"").await;
+        let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        assert_eq!(json["metric"], metric.to_string());
+        assert!(json["entries"][0]["tally"][0].is_string(), "{json}");
+        nonce += 2;
+    }
+    node.stop().await;
 }
 
 /// Waits until all nodes are at one height, and returns the state root that they share.

@@ -6,7 +6,7 @@ mod support;
 
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::{DIGITS, KERAS, LINEAR, Ran, RunningNode, World, asset};
 
 /// A host, two competitors and a running network that knows them; `poor` is a competitor without money.
@@ -92,9 +92,14 @@ fn a_competition_tells_its_terms_and_refuses_what_is_too_early() {
         .json(0);
     assert_eq!(shown["phase"], "open", "{shown}");
     assert_eq!(shown["next"]["at_ms"], opened["register_until"]);
+    assert_eq!(shown["samples"], 540);
     assert_eq!(
-        (&shown["samples"], &shown["classes"]),
-        (&540.into(), &10.into())
+        shown["task"],
+        json!({"kind": "classification", "classes": 10})
+    );
+    assert_eq!(
+        (&shown["metric"], &shown["minimum"]),
+        (&"accuracy".into(), &json!({"kind": "none"}))
     );
     assert_eq!(shown["key"], Value::Null);
     // the published training part is the whole of it, and nothing of the test part
@@ -210,8 +215,15 @@ fn a_host_is_refused_terms_that_the_rules_forbid() {
     ];
     fair.run_as("host", &line).is_bad_input("");
     fair.open(&["--classes", "5"]).is_bad_input("label");
-    fair.open(&["--minimum-correct", "541"])
-        .is_bad_input("minimum_correct");
+    for (minimum, metric, words) in [
+        ("1.1", "accuracy", "no share"),
+        ("540", "top-3", "no share"),
+        ("0.9", "top-10", "does not fit"),
+        ("0.9", "f1", "no metric"),
+    ] {
+        fair.open(&["--minimum", minimum, "--metric", metric])
+            .is_bad_input(words);
+    }
     fair.open(&["--train", &fair.world.text("none")])
         .is_bad_input("cannot read");
     let tiny = fair.world.write("tiny.csv", "a,label\n1,0\n2,1\n");

@@ -1,6 +1,8 @@
 //! The encoded test set: what a task asks ([`Task`]), the inputs and the right answers ([`Targets`]), and the facts about
 //! the answers that a tally must repeat ([`DatasetSummary`]).
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -38,6 +40,16 @@ impl Task {
     /// How many outputs a model of this task has: one a class, or the value.
     pub fn outputs(&self) -> usize {
         self.classes().unwrap_or(1)
+    }
+}
+
+/// `10 classes`, `values in steps of 2^-3`.
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Classification { classes } => write!(f, "{classes} classes"),
+            Self::Regression { exponent } => write!(f, "values in steps of 2^{exponent}"),
+        }
     }
 }
 

@@ -136,7 +136,7 @@ digest!(
     RegistrationId, "agon 2026-11 registration id"
 );
 digest!(
-    /// What a competitor registers: the digest of owner, architecture, salt and weight commitments.
+    /// What a competitor registers: the digest of owner, graph, salt and weight commitments.
     ModelDigest, "agon 2026-11 model commitment digest"
 );
 digest!(

@@ -8,10 +8,6 @@ pub const MAX_CLASSES: usize = 1_024;
 pub const MAX_SAMPLES: usize = 1_000_000;
 /// Cells (samples times features) of a test set.
 pub const MAX_CELLS: usize = 256 << 20;
-/// Hidden layers of a model.
-pub const MAX_HIDDEN_LAYERS: usize = 32;
-/// Neurons of one layer.
-pub const MAX_LAYER_WIDTH: usize = 65_536;
 /// Largest encoded feature value: inputs are integers in `0..=MAX_INPUT`.
 pub const MAX_INPUT: u16 = 4_095;
 /// Largest encoded target of a regression task, either way from 0.

@@ -1,12 +1,13 @@
-//! What a proof is about: the encoded data set, the public shape of a model and the context that binds a proof to its
-//! place. These are the objects that the host publishes, the prover proves and every validator recomputes.
+//! What a proof is about: the encoded data set and the context that binds a proof to its place. These are the objects that
+//! the host publishes, the prover proves and every validator recomputes. What a model may look like is no rule of the
+//! protocol: it knows a digest and a number of parameters.
 
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{Decode, DecodeError, Encode, Reader, encode_list};
 use crate::digest::{CompetitionId, NetworkId, RegistrationId};
 use crate::identity::AccountId;
-use crate::limits::{MAX_CLASSES, MAX_FEATURES, MAX_HIDDEN_LAYERS, MAX_INPUT, MAX_LAYER_WIDTH};
+use crate::limits::{MAX_FEATURES, MAX_INPUT};
 
 pub use crate::dataset::{Dataset, DatasetError, DatasetSummary, TargetSummary, Targets, Task};
 
@@ -84,103 +85,6 @@ impl Decode for InputEncoding {
         Ok(Self {
             features: reader.list(MAX_FEATURES, 12, "features")?,
         })
-    }
-}
-
-/// The public shape of a dense classifier: layer sizes and the number of fraction bits dropped after each layer. Together
-/// with the weight commitments it fixes one function, so it is part of what is registered.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-pub struct Architecture {
-    inputs: u32,
-    hidden: Vec<u32>,
-    classes: u32,
-    shift: u8,
-}
-
-impl Architecture {
-    /// Fraction bits dropped after each hidden layer, and bits of an activation: smallest and largest.
-    pub const SHIFTS: std::ops::RangeInclusive<u8> = 6..=13;
-
-    /// Checks and wraps a shape; `None` when a size is 0 or above its limit, or there are fewer than two classes.
-    pub fn new(inputs: u32, hidden: Vec<u32>, classes: u32, shift: u8) -> Option<Self> {
-        let within = |size: u32, limit: usize| (1..=limit).contains(&(size as usize));
-        let ok = within(inputs, MAX_FEATURES)
-            && hidden.len() <= MAX_HIDDEN_LAYERS
-            && hidden.iter().all(|size| within(*size, MAX_LAYER_WIDTH))
-            && within(classes, MAX_CLASSES)
-            && classes >= 2
-            && Self::SHIFTS.contains(&shift);
-        ok.then_some(Self {
-            inputs,
-            hidden,
-            classes,
-            shift,
-        })
-    }
-
-    /// Features of a sample.
-    pub fn inputs(&self) -> usize {
-        self.inputs as usize
-    }
-
-    /// Neurons of each hidden layer, each followed by a ReLU.
-    pub fn hidden(&self) -> &[u32] {
-        &self.hidden
-    }
-
-    /// Logits.
-    pub fn classes(&self) -> usize {
-        self.classes as usize
-    }
-
-    /// Fraction bits dropped after each hidden layer.
-    pub fn shift(&self) -> u32 {
-        u32::from(self.shift)
-    }
-
-    /// `(inputs, outputs)` of each linear layer, first to last.
-    pub fn layers(&self) -> Vec<(usize, usize)> {
-        let sizes: Vec<usize> = std::iter::once(self.inputs)
-            .chain(self.hidden.iter().copied())
-            .chain(std::iter::once(self.classes))
-            .map(|size| size as usize)
-            .collect();
-        sizes.windows(2).map(|pair| (pair[0], pair[1])).collect()
-    }
-
-    /// Weights and biases.
-    pub fn parameters(&self) -> u64 {
-        self.layers()
-            .iter()
-            .map(|(i, o)| (*i as u64 + 1) * *o as u64)
-            .sum()
-    }
-}
-
-impl Encode for Architecture {
-    fn encode(&self, out: &mut Vec<u8>) {
-        let Self {
-            inputs,
-            hidden,
-            classes,
-            shift,
-        } = self;
-        inputs.encode(out);
-        encode_list(hidden, out);
-        classes.encode(out);
-        shift.encode(out);
-    }
-}
-
-impl Decode for Architecture {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let inputs = u32::decode(reader)?;
-        let hidden = reader.list(MAX_HIDDEN_LAYERS, 4, "hidden layers")?;
-        Self::new(inputs, hidden, u32::decode(reader)?, u8::decode(reader)?).ok_or(
-            DecodeError::Invalid {
-                what: "architecture",
-            },
-        )
     }
 }
 

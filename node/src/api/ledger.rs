@@ -140,13 +140,17 @@ pub(super) async fn registration(
 ) -> Result<Json<RegistrationView>, ApiError> {
     let state = server.api.ledger.state();
     let id = parse(&id)?;
-    let found = state.registration(&id).ok_or_else(|| {
+    let found = state.registration(&id).and_then(|registration| {
+        let competition = state.competition(&registration.competition)?;
+        Some(views::registration(registration, &competition.spec))
+    });
+    let view = found.ok_or_else(|| {
         ApiError::not_found(
             format!("there is no registration {id}, or it was withdrawn"),
             "a new registration appears once its transaction is in a block",
         )
     })?;
-    Ok(Json(views::registration(found)))
+    Ok(Json(view))
 }
 
 pub(super) async fn block(

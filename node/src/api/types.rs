@@ -1,14 +1,16 @@
 //! The JSON objects of the HTTP API: what the node answers and what the command line reads.
 //!
 //! Both sides use these types, so the contract cannot drift. Heights, times (milliseconds since 1970) and amounts are plain
-//! numbers; identifiers are 64 hexadecimal digits.
+//! numbers; identifiers are 64 hexadecimal digits; a metric is its name (`top-5`), the numbers of a tally are decimal text.
+//! A score is a floating-point number for people and for programs that draw: ranks come from tallies.
 
 use agon_protocol::digest::{
     BlobId, BlockId, CompetitionId, DataDigest, KeyCommitment, ModelDigest, NetworkId,
     RegistrationId, StateRoot, TransactionId,
 };
 use agon_protocol::identity::AccountId;
-use agon_protocol::statement::InputEncoding;
+use agon_protocol::metric::{Metric, Tally, Threshold};
+use agon_protocol::statement::{InputEncoding, Task};
 use serde::{Deserialize, Serialize};
 
 /// `GET /v1/status` and `GET /v1/wait?height=H`: where the node stands.
@@ -95,12 +97,13 @@ pub struct CompetitionView {
     pub description: String,
     /// The public encoding of the inputs.
     pub encoding: InputEncoding,
-    /// Number of classes.
-    pub classes: u32,
+    /// What a model is asked: a class, or a value.
+    pub task: Task,
     /// Samples of the sealed test set.
     pub samples: u32,
-    /// Name of the metric (`accuracy`).
-    pub metric: String,
+    /// What decides, by its name (`accuracy`).
+    #[serde(with = "metric_name")]
+    pub metric: Metric,
     /// Weights and biases a model may have.
     pub max_parameters: u64,
     /// Published training data.
@@ -121,8 +124,8 @@ pub struct CompetitionView {
     pub submissions_per_registration: u8,
     /// Registrations an account may have.
     pub registrations_per_account: u8,
-    /// Fewer correct samples than this earn no prize.
-    pub minimum_correct: u32,
+    /// The least score that earns a rank.
+    pub minimum: Threshold,
     /// The released key, 64 hexadecimal digits.
     pub key: Option<String>,
     /// Ids of the registrations, in ledger order.
@@ -130,12 +133,17 @@ pub struct CompetitionView {
 }
 
 /// `GET /v1/competitions/{id}/leaderboard`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Leaderboard {
     /// The competition.
     pub competition: CompetitionId,
     /// Its phase now.
     pub phase: String,
+    /// What is asked.
+    pub task: Task,
+    /// What decides.
+    #[serde(with = "metric_name")]
+    pub metric: Metric,
     /// Samples of the test set.
     pub samples: u32,
     /// Whether the ranking is final (the competition has been settled).
@@ -147,14 +155,19 @@ pub struct Leaderboard {
 }
 
 /// A line of the leaderboard.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LeaderboardEntry {
     /// 1 for the best.
     pub rank: u32,
     /// Who registered the model.
     pub competitor: AccountId,
-    /// Proven number of correct samples.
-    pub correct: u32,
+    /// The proven tally, which the rank comes from.
+    pub tally: Tally,
+    /// The proven score: a share, an error in the targets' unit (its square for MSE), or R².
+    pub score: f64,
+    /// Proven number of hits, for the metrics that count them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correct: Option<u32>,
     /// Samples of the test set.
     pub samples: u32,
     /// The registration.
@@ -166,7 +179,7 @@ pub struct LeaderboardEntry {
 }
 
 /// `GET /v1/registrations/{id}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RegistrationView {
     /// The registration.
     pub id: RegistrationId,
@@ -180,7 +193,11 @@ pub struct RegistrationView {
     pub height: u64,
     /// Index of the transaction in that block.
     pub index: u32,
-    /// Best proven number of correct samples.
+    /// The best proven tally.
+    pub tally: Option<Tally>,
+    /// Its score.
+    pub score: Option<f64>,
+    /// Its number of hits, for the metrics that count them.
     pub correct: Option<u32>,
     /// Proofs submitted so far.
     pub submissions: u32,
@@ -311,4 +328,25 @@ pub struct Addresses {
     pub swarm: Vec<String>,
     /// Multiaddress of the validators' own port, when the node is a validator.
     pub consensus: Option<String>,
+}
+
+/// A metric as its name.
+mod metric_name {
+    use agon_protocol::metric::Metric;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(
+        metric: &Metric,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(metric)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Metric, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
+    }
 }

@@ -1,7 +1,7 @@
 //! From the ledger's objects to the JSON objects of the API.
 
 use agon_protocol::block::Block;
-use agon_protocol::competition::{BlobRef, Competition, Metric, Registration};
+use agon_protocol::competition::{BlobRef, Competition, CompetitionSpec, Registration};
 use agon_protocol::scorer;
 use agon_protocol::transition::{Event, Outcome, Payment, Receipt};
 use agon_protocol::units::TimeMs;
@@ -41,11 +41,9 @@ pub(super) fn competition(competition: &Competition, time: TimeMs) -> Competitio
         summary: summary(competition, time),
         description: spec.description.clone(),
         encoding: spec.encoding.clone(),
-        classes: spec.classes,
+        task: spec.task,
         samples: spec.samples,
-        metric: match spec.metric {
-            Metric::Accuracy => "accuracy".into(),
-        },
+        metric: spec.metric,
         max_parameters: spec.max_parameters,
         training_data: spec.training_data.map(blob),
         sealed_data: blob(spec.sealed_data),
@@ -56,7 +54,7 @@ pub(super) fn competition(competition: &Competition, time: TimeMs) -> Competitio
         bond: competition.bond.get(),
         submissions_per_registration: spec.submissions_per_registration,
         registrations_per_account: spec.registrations_per_account,
-        minimum_correct: spec.minimum_correct,
+        minimum: spec.minimum,
         key: competition.key.map(|key| key.reveal()),
         registration_ids: competition
             .registrations
@@ -76,7 +74,9 @@ pub(super) fn leaderboard(competition: &Competition, time: TimeMs) -> Leaderboar
             Some(LeaderboardEntry {
                 rank: rank.rank,
                 competitor: rank.competitor,
-                correct: rank.correct,
+                score: spec.metric.display(&rank.tally, spec.samples, &spec.task),
+                correct: spec.metric.hits(&rank.tally),
+                tally: rank.tally,
                 samples: spec.samples,
                 registration: rank.registration,
                 height: registration.registered.height.get(),
@@ -94,6 +94,8 @@ pub(super) fn leaderboard(competition: &Competition, time: TimeMs) -> Leaderboar
     Leaderboard {
         competition: competition.id,
         phase: competition.phase(time).to_string(),
+        task: spec.task,
+        metric: spec.metric,
         samples: spec.samples,
         settled,
         next_deadline: next.filter(|_| !settled).map(TimeMs::get),
@@ -101,7 +103,11 @@ pub(super) fn leaderboard(competition: &Competition, time: TimeMs) -> Leaderboar
     }
 }
 
-pub(super) fn registration(registration: &Registration) -> RegistrationView {
+pub(super) fn registration(
+    registration: &Registration,
+    spec: &CompetitionSpec,
+) -> RegistrationView {
+    let (metric, best) = (&spec.metric, registration.best(&spec.metric));
     RegistrationView {
         id: registration.id,
         competition: registration.competition,
@@ -109,7 +115,9 @@ pub(super) fn registration(registration: &Registration) -> RegistrationView {
         model: registration.model,
         height: registration.registered.height.get(),
         index: registration.registered.index,
-        correct: registration.best(),
+        tally: best.cloned(),
+        score: best.map(|tally| metric.display(tally, spec.samples, &spec.task)),
+        correct: best.and_then(|tally| metric.hits(tally)),
         submissions: registration.submissions.len() as u32,
         withdrawn: false,
     }
@@ -227,23 +235,26 @@ fn event(event: &Event) -> String {
             competition,
             registration: _,
             competitor,
-            correct,
+            metric,
+            tally,
             samples,
+            task,
         } => format!(
-            "{} proved {correct} of {samples} in competition {}",
+            "{} proved {} in competition {}",
             competitor.short(),
+            metric.describe(tally, *samples, task),
             competition.short()
         ),
         Event::ProofRefused {
             competition,
             registration: _,
             competitor,
-            claimed,
+            claimed: _,
             deposit: _,
             reason,
         } => {
             format!(
-                "{} claimed {claimed} in competition {}: {reason}",
+                "{} claimed a score in competition {}: {reason}",
                 competitor.short(),
                 competition.short()
             )

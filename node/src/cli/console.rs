@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde::Serialize;
 
 /// The two streams of a command.
@@ -34,20 +34,28 @@ impl Console {
         let _ = writeln!(std::io::stderr(), "{text}");
     }
 
-    /// A bar for work of `length` steps.
-    pub(crate) fn bar(&self, length: u64, message: &'static str) -> ProgressBar {
-        self.progress(
-            ProgressBar::new(length),
-            "{msg:28} [{bar:30}] {pos}/{len} {elapsed}",
-            message,
-        )
+    /// A bar for work of `length` steps; `rest` says what remains, again and again.
+    pub(crate) fn bar(
+        &self,
+        length: u64,
+        message: &'static str,
+        rest: impl Fn() -> String + Clone + Send + Sync + 'static,
+    ) -> ProgressBar {
+        let style = style("{msg:28} [{bar:30}] {percent:>3} % in {elapsed}, {rest}").with_key(
+            "rest",
+            move |_: &ProgressState, text: &mut dyn std::fmt::Write| {
+                // a bar that cannot be drawn is no failure of the command
+                let _ = text.write_str(&rest());
+            },
+        );
+        self.progress(ProgressBar::new(length), style, message)
     }
 
     /// A spinner for work of unknown length.
     pub(crate) fn spinner(&self, message: impl Into<String>) -> ProgressBar {
         self.progress(
             ProgressBar::new_spinner(),
-            "{spinner} {msg} ({elapsed})",
+            style("{spinner} {msg} ({elapsed})"),
             message.into(),
         )
     }
@@ -55,16 +63,20 @@ impl Console {
     fn progress(
         &self,
         bar: ProgressBar,
-        template: &str,
+        style: ProgressStyle,
         message: impl Into<std::borrow::Cow<'static, str>>,
     ) -> ProgressBar {
         if self.json || !std::io::stderr().is_terminal() {
             bar.set_draw_target(ProgressDrawTarget::hidden());
             return bar;
         }
-        bar.set_style(ProgressStyle::with_template(template).expect("the templates are constants"));
+        bar.set_style(style);
         bar.set_message(message);
         bar.enable_steady_tick(Duration::from_millis(120));
         bar
     }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("the templates are constants")
 }

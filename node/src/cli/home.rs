@@ -4,6 +4,7 @@
 //! HOME/key                              the account
 //! HOME/node/                            data of the node that `agon node` runs by default
 //! HOME/competitions/<id>.key            a host's key of a sealed test set
+//! HOME/competitions/<id>.training.csv   a competition's training data, which a competitor's models are fitted to
 //! HOME/registrations/<id>.json          what a competitor registered, and what became of it
 //! HOME/registrations/<id>.model         the opening of the model commitment: lost means not provable
 //! ```
@@ -88,6 +89,18 @@ impl Home {
         self.folder
             .join("competitions")
             .join(format!("{competition}.key"))
+    }
+
+    /// The training data that a competition publishes, as a competitor fetched it. Its folder is made.
+    pub(crate) fn training_path(
+        &self,
+        competition: &impl std::fmt::Display,
+    ) -> Result<PathBuf, Failure> {
+        let folder = self.folder.join("competitions");
+        fs::create_dir_all(&folder)
+            .map_err(|error| format!("cannot make {}: {error}", folder.display()))
+            .next("choose a home that you may write to with --home DIR")?;
+        Ok(folder.join(format!("{competition}.training.csv")))
     }
 
     /// Where registrations are kept.

@@ -4,6 +4,8 @@ use std::fmt;
 
 use agon_node::api::types::Leaderboard;
 use agon_protocol::digest::CompetitionId;
+use agon_protocol::metric::{Metric, Tally};
+use agon_protocol::statement::Task;
 use clap::Args;
 use serde::Serialize;
 
@@ -43,11 +45,25 @@ pub(crate) fn has_ended(phase: &str) -> bool {
     matches!(phase, "paid" | "void" | "cancelled")
 }
 
+/// A score for people: hits with their share, other metrics by value.
+pub(crate) fn score(metric: &Metric, tally: &Tally, samples: u32, task: &Task) -> String {
+    let words = metric.describe(tally, samples, task);
+    match metric.hits(tally) {
+        Some(_) => {
+            let share = 100.0 * metric.display(tally, samples, task);
+            format!("{words}, {share:.2} %")
+        }
+        None => words,
+    }
+}
+
 impl fmt::Display for Ranking {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Leaderboard {
             competition,
             phase,
+            task,
+            metric,
             samples,
             settled,
             next_deadline,
@@ -63,17 +79,17 @@ impl fmt::Display for Ranking {
         if entries.is_empty() {
             return write!(f, "no proven score yet");
         }
-        writeln!(f, "rank  correct          accuracy  prize     competitor")?;
+        writeln!(f, "rank  {:<28}  prize     competitor", metric.to_string())?;
         for entry in entries {
-            let accuracy = 100.0 * f64::from(entry.correct) / f64::from((*samples).max(1));
+            let score = score(metric, &entry.tally, *samples, task);
             let prize = match entry.prize {
                 Some(prize) => prize.to_string(),
                 None => "-".to_owned(),
             };
             writeln!(
                 f,
-                "{:>4}  {:>7} of {:<6} {accuracy:>7.2} %  {prize:<8}  {}",
-                entry.rank, entry.correct, entry.samples, entry.competitor
+                "{:>4}  {score:<28}  {prize:<8}  {}",
+                entry.rank, entry.competitor
             )?;
         }
         Ok(())

@@ -18,6 +18,7 @@ mod register;
 mod registration;
 mod sender;
 mod submit;
+mod task;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,6 +28,7 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use console::Console;
 pub(crate) use failure::{Failure, Next};
 use home::Home;
+pub(crate) use leaderboard::score;
 
 /// Model competitions without a trusted referee.
 #[derive(Debug, Parser)]
@@ -89,7 +91,9 @@ enum Command {
     Model(model::ModelCommand),
     /// Prove a model's score on a data set, outside any competition
     Prove(proof::ProveArguments),
-    /// Verify a proof made by `agon prove`
+    /// Make one proof of all chunks that `agon prove --chunk` has proven
+    Join(proof::JoinArguments),
+    /// Verify a proof made by `agon prove` or `agon join`
     Verify(proof::VerifyArguments),
 }
 
@@ -166,6 +170,7 @@ fn execute(command: Command, session: &Session) -> Result<Outcome, Failure> {
         Command::Leaderboard(arguments) => leaderboard::run(&arguments, session),
         Command::Model(command) => model::run(&command, session),
         Command::Prove(arguments) => proof::prove(&arguments, session),
+        Command::Join(arguments) => proof::join(&arguments, session),
         Command::Verify(arguments) => proof::verify(&arguments, session),
     }
 }

@@ -1,16 +1,17 @@
-//! `agon model check`: whether a model can compete, and what its integer twin scores.
+//! `agon model check`: whether a model can compete, what its integer twin scores and what a proof costs; and
+//! `agon model commit`.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use agon_circuits::data;
-use agon_circuits::model::{self, Unsupported};
+use agon_circuits::model::{self, Report};
 use clap::Subcommand;
 use serde::Serialize;
 
 use super::failure::{Failure, Next};
 use super::home::read_file;
-use super::{Outcome, Session};
+use super::task::Wish;
+use super::{Outcome, Session, proof, task};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModelCommand {
@@ -24,76 +25,90 @@ pub(crate) enum ModelCommand {
         #[arg(long, value_name = "FILE")]
         data: PathBuf,
     },
+    /// Commit to a model, so that several machines can prove its score in chunks
+    ///
+    /// The file holds the weights and the secrets of the commitment. Give it to `agon prove --chunk` on each machine.
+    Commit {
+        /// The model (.onnx)
+        model: PathBuf,
+        /// The data (.npz or .csv) that its score will be proven on
+        #[arg(long, value_name = "FILE")]
+        data: PathBuf,
+        /// The secret file to write
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        #[command(flatten)]
+        wish: Wish,
+    },
 }
 
-/// The report; scores are there when the model is supported, unsupported nodes when it is not.
+/// The report, all of it in JSON.
 #[derive(Debug, Serialize)]
-struct Checked {
-    supported: bool,
-    parameters: Option<u64>,
-    samples: usize,
-    float_score: Option<f64>,
-    integer_score: Option<f64>,
-    flips: Option<usize>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    unsupported: Vec<Unsupported>,
-}
+#[serde(transparent)]
+struct Checked(Report);
 
 impl fmt::Display for Checked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.supported {
+        let report = &self.0;
+        if !report.supported {
             writeln!(f, "not supported:")?;
-            for node in &self.unsupported {
+            for node in &report.unsupported {
                 writeln!(f, "  {} at {:?}: {}", node.operator, node.node, node.hint)?;
             }
             return Ok(());
         }
-        let percent = |score: Option<f64>| 100.0 * score.unwrap_or_default();
-        writeln!(
-            f,
-            "supported      {} parameters",
-            self.parameters.unwrap_or_default()
-        )?;
-        writeln!(
-            f,
-            "float score    {:.2} % of {} samples",
-            percent(self.float_score),
-            self.samples
-        )?;
-        writeln!(
-            f,
-            "integer score  {:.2} %: this is what is proven and ranked",
-            percent(self.integer_score)
-        )?;
-        write!(
-            f,
-            "flips          {} predictions differ",
-            self.flips.unwrap_or_default()
-        )
+        let mut line = |name: &str, value: String| writeln!(f, "{name:<14} {value}");
+        if let Some(parameters) = report.parameters {
+            line("supported", format!("{parameters} parameters"))?;
+        }
+        if let Some(task) = report.task {
+            line("task", format!("{task}, {} samples", report.samples))?;
+        }
+        let metric = report.metric.unwrap_or("score");
+        if let Some(score) = report.float_score {
+            line("float", format!("{metric} {score:.6}"))?;
+        }
+        if let Some(score) = report.integer_score {
+            line(
+                "integer",
+                format!("{metric} {score:.6}: this is what is proven and ranked"),
+            )?;
+        }
+        if let Some(flips) = report.flips {
+            line("flips", format!("{flips} predictions differ"))?;
+        }
+        if let Some(difference) = report.largest_difference {
+            line(
+                "difference",
+                format!("predictions differ by up to {difference:.6}"),
+            )?;
+        }
+        Ok(())
     }
 }
 
 pub(crate) fn run(command: &ModelCommand, session: &Session) -> Result<Outcome, Failure> {
-    let ModelCommand::Check { model, data } = command;
-    let bytes = read_file(model)?;
-    let file = data::load(data)
-        .next("give a .npz with x_test and y_test, or a .csv with a `label` column")?;
+    match command {
+        ModelCommand::Check { model, data } => check(model, data, session),
+        ModelCommand::Commit {
+            model,
+            data,
+            out,
+            wish,
+        } => proof::commit(model, data, out, wish, session),
+    }
+}
+
+fn check(path: &Path, data: &Path, session: &Session) -> Result<Outcome, Failure> {
+    let bytes = read_file(path)?;
+    let file = task::load(data)?;
     let report = model::check(&bytes, &file)
-        .next("give an ONNX classifier and the data of its task")
-        .map_err(|failure| failure.during(model.display()))?;
-    let checked = Checked {
-        supported: report.supported,
-        parameters: report.parameters,
-        samples: report.samples,
-        float_score: report.float_score,
-        integer_score: report.integer_score,
-        flips: report.flips,
-        unsupported: report.unsupported,
-    };
-    session.console.result(&checked);
-    Ok(if checked.supported {
-        Outcome::Done
-    } else {
-        Outcome::Negative
+        .next("give an ONNX model and the data of its task")
+        .map_err(|failure| failure.during(path.display()))?;
+    let supported = report.supported;
+    session.console.result(&Checked(report));
+    Ok(match supported {
+        true => Outcome::Done,
+        false => Outcome::Negative,
     })
 }

@@ -1,9 +1,9 @@
-//! Values that people type: durations, times, amounts for accounts, payout tables.
+//! Values that people type: durations, times, sizes, amounts for accounts, payout tables.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use agon_protocol::identity::AccountId;
-use agon_protocol::limits::{MAX_PAYOUTS, PAYOUT_TOTAL};
+use agon_protocol::limits::{MAX_PAYOUTS, MAX_TARGET_EXPONENT, PAYOUT_TOTAL};
 use agon_protocol::units::Amount;
 
 /// `90s`, `10m`, `1h 30m`, `7d`.
@@ -16,6 +16,50 @@ pub(crate) fn moment(text: &str) -> Result<u64, String> {
     let time = humantime::parse_rfc3339_weak(text)
         .map_err(|error| format!("{error} (write it as 2026-12-01T18:00:00Z)"))?;
     Ok(since_epoch(time))
+}
+
+/// A number of bytes: `4G`, `512M`, `4GiB`; K, M, G and T are powers of 1,024.
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is no size: write it as 512M or 4G");
+    let (number, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
+        Some(end) => text.split_at(end),
+        None => (text, ""),
+    };
+    let shift = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    number
+        .checked_mul(1 << shift)
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(wrong)
+}
+
+/// The binary logarithm of a step: `2^-6`, or a power of two such as `0.25` or `8`.
+pub(crate) fn step(text: &str) -> Result<i16, String> {
+    let wrong = || format!("{text:?} is no power of two: write it as 2^-6, 0.25 or 8");
+    let exponent = match text.strip_prefix("2^") {
+        Some(exponent) => exponent.parse().map_err(|_| wrong())?,
+        None => {
+            let step: f64 = text.parse().map_err(|_| wrong())?;
+            let exponent = step.log2().round();
+            match step.is_finite() && step > 0.0 && exponent.exp2() == step {
+                true => exponent as i16,
+                false => return Err(wrong()),
+            }
+        }
+    };
+    match (-MAX_TARGET_EXPONENT..=MAX_TARGET_EXPONENT).contains(&exponent) {
+        true => Ok(exponent),
+        false => Err(format!(
+            "a step lies between 2^-{MAX_TARGET_EXPONENT} and 2^{MAX_TARGET_EXPONENT}"
+        )),
+    }
 }
 
 /// An account and an amount: `ACCOUNT=AMOUNT`.
@@ -129,6 +173,45 @@ mod tests {
             "ab=1".into(),
         ] {
             assert!(balance(&text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        for (text, expected) in [
+            ("4G", 4 << 30),
+            ("512MiB", 512 << 20),
+            ("1k", 1_024),
+            ("2tb", 2 << 40),
+            ("77", 77),
+        ] {
+            assert_eq!(bytes(text), Ok(expected), "{text}");
+        }
+        for text in [
+            "",
+            "G",
+            "0",
+            "-1G",
+            "1.5G",
+            "4X",
+            "4 G",
+            "20000000T",
+            "1e9",
+            "٣G",
+        ] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn steps_are_powers_of_two() {
+        for (text, expected) in [("2^-6", -6), ("2^0", 0), ("0.25", -2), ("8", 3), ("1", 0)] {
+            assert_eq!(step(text), Ok(expected), "{text}");
+        }
+        for text in [
+            "", "0", "3", "-2", "0.1", "nan", "inf", "2^", "2^1.5", "2^257", "1e300", "2^-257",
+        ] {
+            assert!(step(text).is_err(), "{text}");
         }
     }
 

@@ -8,24 +8,23 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agon_circuits::commitment::CommittedModel;
-use agon_circuits::data::DataFile;
-use agon_circuits::generators::Generators;
-use agon_circuits::layout::Layout;
-use agon_circuits::model::{self, IntegerModel};
+use agon_circuits::data;
+use agon_circuits::generators::GeneratorCache;
+use agon_circuits::model::{self, FloatGraph, IntegerModel};
 use agon_node::api::types::CompetitionView;
 use agon_protocol::codec::Encode;
 use agon_protocol::digest::{CompetitionId, ModelDigest, RegistrationId};
-use agon_protocol::statement::InputEncoding;
+use agon_protocol::statement::{InputEncoding, Task};
 use agon_protocol::transactions::Action;
 use clap::Args;
 use serde::Serialize;
 
 use super::failure::{Failure, Next};
-use super::home::{generator_cache, read_file};
+use super::home::{generator_cache, read_file, replace_file};
 use super::parse::{describe_moment, now_ms};
 use super::registration::{Files, Record};
 use super::sender::Sender;
-use super::{Outcome, Session};
+use super::{Outcome, Session, task};
 
 /// A proposer's clock may be this far behind ours.
 const CLOCK_MARGIN_MS: u64 = 250;
@@ -41,6 +40,9 @@ pub(crate) struct RegisterArguments {
     /// Wait until registration opens
     #[arg(long)]
     wait: bool,
+    /// Rows to fit the integer model's scales on (.npz or .csv) [default: the competition's training data]
+    #[arg(long, value_name = "FILE")]
+    calibrate: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize)]
@@ -62,18 +64,16 @@ pub(crate) fn run(arguments: &RegisterArguments, session: &Session) -> Result<Ou
     let bytes = read_file(&arguments.model)?;
     let sender = Sender::new(session)?;
     let view = sender.client.competition(&arguments.competition)?;
-    let integer = quantised(&arguments.model, &bytes, &view.encoding, None)?;
+    let graph = imported(&arguments.model, &bytes)?;
+    let rows = calibration(arguments, &sender, &view, session)?;
+    let integer = quantised(&arguments.model, &graph, &view.encoding, view.task, &rows)?;
     check_fits(&integer, &view)?;
-    let parameters = integer.architecture().parameters();
 
     let spinner = session.console.spinner("committing to the model");
-    let samples = view.samples as usize;
-    let layout = Layout::choose(integer.architecture(), samples)
+    let generators = GeneratorCache::new(generator_cache());
+    let committed = CommittedModel::new(&generators, integer, sender.account())
         .next("use a smaller model for this competition")?;
-    let generators = Generators::load(layout.k(), &generator_cache())
-        .next("rebuild agon; if that does not help, report this as a bug")?;
-    let committed = CommittedModel::new(&generators, integer, samples, sender.account())
-        .next("use a smaller model for this competition")?;
+    let parameters = committed.commitment().parameters();
     spinner.finish_and_clear();
     wait_until_open(arguments, &sender, session, view)?;
 
@@ -114,57 +114,73 @@ pub(crate) fn run(arguments: &RegisterArguments, session: &Session) -> Result<Ou
     Ok(Outcome::Done)
 }
 
-/// The integer model that a file comes to under an encoding, checked against the data when there is some.
+const CALIBRATION_ADVICE: &str = "name rows of this task with --calibrate DATA";
+const IMPORT_ADVICE: &str = "see what is supported with `agon model check MODEL --data DATA`";
+
+/// The model of an ONNX file.
+pub(crate) fn imported(path: &Path, bytes: &[u8]) -> Result<FloatGraph, Failure> {
+    model::import(bytes)
+        .next(IMPORT_ADVICE)
+        .map_err(|failure| failure.during(path.display()))
+}
+
+/// The integer model that a model comes to for a task; `rows` are examples of what it will see.
 pub(crate) fn quantised(
     path: &Path,
-    bytes: &[u8],
+    graph: &FloatGraph,
     encoding: &InputEncoding,
-    data: Option<&DataFile>,
+    task: Task,
+    rows: &[f64],
 ) -> Result<IntegerModel, Failure> {
-    let advice = "see what is supported with `agon model check MODEL --data DATA`";
-    let in_file = |failure: Failure| failure.during(path.display());
-    let float = model::import(bytes)
-        .and_then(|graph| model::dense(&graph))
-        .next(advice)
-        .map_err(in_file)?;
-    if let Some(data) = data {
-        model::check_task(&float, data)
-            .next(advice)
-            .map_err(in_file)?;
+    model::quantise(graph, encoding, task, rows)
+        .next(IMPORT_ADVICE)
+        .map_err(|failure| failure.during(path.display()))
+}
+
+/// Rows to calibrate the model on: the competitor's own file, else the training data that the host publishes, else none.
+fn calibration(
+    arguments: &RegisterArguments,
+    sender: &Sender,
+    view: &CompetitionView,
+    session: &Session,
+) -> Result<Vec<f64>, Failure> {
+    let file = match (&arguments.calibrate, view.training_data) {
+        (Some(path), _) => task::load(path)?,
+        (None, Some(blob)) => {
+            let csv = sender.client.blob(&blob.id, blob.length)?;
+            let path = session.home.training_path(&view.summary.id)?;
+            replace_file(&path, &csv)?;
+            data::load(&path)
+                .map_err(|error| format!("the host's training data cannot be read: {error}"))
+                .next(CALIBRATION_ADVICE)?
+        }
+        (None, None) => {
+            session.console.note(
+                "the host publishes no training data, so the model is quantised by the declared ranges alone; \
+                 --calibrate DATA makes it finer",
+            );
+            return Ok(Vec::new());
+        }
+    };
+    let (found, expected) = (file.test.width, view.encoding.width());
+    if found != expected {
+        return Err(Failure::new(
+            format!(
+                "the rows to calibrate on have {found} features, the competition has {expected}"
+            ),
+            CALIBRATION_ADVICE,
+        ));
     }
-    model::quantise(&float, encoding)
-        .next(advice)
-        .map_err(in_file)
+    Ok(task::calibration(&file).to_vec())
 }
 
 /// The model must be one for this competition's task and within its limit.
-fn check_fits(integer: &IntegerModel, view: &CompetitionView) -> Result<(), Failure> {
-    let architecture = integer.architecture();
-    let fits = [
-        (
-            "features",
-            architecture.inputs() as u64,
-            view.encoding.width() as u64,
-        ),
-        (
-            "classes",
-            architecture.classes() as u64,
-            u64::from(view.classes),
-        ),
-    ];
-    for (what, model, competition) in fits {
-        if model != competition {
-            return Err(Failure::new(
-                format!("the model has {model} {what}, the competition {competition}"),
-                "register a model that was trained for this competition",
-            ));
-        }
-    }
-    if architecture.parameters() > view.max_parameters {
+fn check_fits(model: &IntegerModel, view: &CompetitionView) -> Result<(), Failure> {
+    let found = model.graph().parameter_count();
+    if found > view.max_parameters {
         return Err(Failure::new(
             format!(
-                "the model has {} parameters, the competition allows {}",
-                architecture.parameters(),
+                "the model has {found} parameters, the competition allows {}",
                 view.max_parameters
             ),
             "register a smaller model",

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use agon_node::keys;
 use agon_protocol::digest::{CompetitionId, ModelDigest, NetworkId, RegistrationId};
 use agon_protocol::identity::AccountId;
+use agon_protocol::metric::Tally;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +33,7 @@ pub(crate) struct Attempt {
     pub(crate) nonce: u64,
     /// The signed transaction in hexadecimal, as it was or will be sent.
     pub(crate) transaction: String,
-    pub(crate) correct: u32,
+    pub(crate) tally: Tally,
     pub(crate) samples: u32,
     pub(crate) proof_bytes: u64,
     pub(crate) prove_seconds: f64,
@@ -243,7 +244,7 @@ mod tests {
         let attempt = Attempt {
             nonce: 3,
             transaction: "ab".into(),
-            correct: 500,
+            tally: Tally::of_hits(500),
             samples: 540,
             proof_bytes: 5,
             prove_seconds: 1.5,

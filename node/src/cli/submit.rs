@@ -8,8 +8,7 @@ use std::fmt;
 use std::time::Instant;
 
 use agon_circuits::commitment::CommittedModel;
-use agon_circuits::generators::Generators;
-use agon_circuits::layout::Layout;
+use agon_circuits::generators::GeneratorCache;
 use agon_circuits::prover;
 use agon_circuits::verifier::{Expected, Verifier};
 use agon_node::api::types::{CompetitionView, TransactionStatus};
@@ -18,6 +17,7 @@ use agon_protocol::codec::{Decode, Encode};
 use agon_protocol::competition::BlobRef;
 use agon_protocol::digest::{BlobId, CompetitionId, RegistrationId, TransactionId};
 use agon_protocol::identity::AccountId;
+use agon_protocol::metric::Tally;
 use agon_protocol::sealed::DataKey;
 use agon_protocol::statement::{Context, Dataset};
 use agon_protocol::transactions::{Action, SignedTransaction};
@@ -26,9 +26,10 @@ use serde::Serialize;
 
 use super::failure::{Failure, Next};
 use super::home::{generator_cache, read_file};
-use super::leaderboard::has_ended;
-use super::parse::describe_moment;
+use super::leaderboard::{has_ended, score};
+use super::parse::{self, describe_moment};
 use super::progress::ProofProgress;
+use super::proof::{PROVING_ADVICE, settings};
 use super::registration::{self, Attempt, Files, Record};
 use super::sender::{Fate, Sender};
 use super::{Outcome, Session};
@@ -43,6 +44,9 @@ pub(crate) struct SubmitArguments {
     /// Wait until the test set is open
     #[arg(long)]
     wait: bool,
+    /// Memory that proving may take, such as 4G [default: as much as the fastest way needs]
+    #[arg(long, value_name = "SIZE", value_parser = parse::bytes)]
+    memory: Option<u64>,
 }
 
 /// The validators' verdict on a submission.
@@ -52,7 +56,11 @@ struct Submitted {
     registration: RegistrationId,
     competition: CompetitionId,
     competitor: AccountId,
-    correct: u32,
+    metric: String,
+    score: f64,
+    tally: Tally,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correct: Option<u32>,
     samples: u32,
     transaction: TransactionId,
     height: Option<u64>,
@@ -60,16 +68,18 @@ struct Submitted {
     prove_seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// The score in words.
+    #[serde(skip)]
+    words: String,
 }
 
 impl fmt::Display for Submitted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (correct, samples) = (self.correct, self.samples);
         match (&self.reason, self.height) {
             (None, Some(height)) => write!(
                 f,
-                "accepted at height {height}: {correct} of {samples} correct, proven in {:.1} s with {} bytes",
-                self.prove_seconds, self.proof_bytes
+                "accepted at height {height}: {}, proven in {:.1} s with {} bytes",
+                self.words, self.prove_seconds, self.proof_bytes
             ),
             (reason, _) => write!(
                 f,
@@ -93,6 +103,7 @@ pub(crate) fn run(arguments: &SubmitArguments, session: &Session) -> Result<Outc
     }
     let work = Work {
         files: Files::new(&session.home, &record.registration),
+        memory: arguments.memory,
         record,
         sender,
         session,
@@ -113,6 +124,8 @@ struct Work<'a> {
     sender: Sender,
     record: Record,
     files: Files,
+    /// Bytes that proving may take.
+    memory: Option<u64>,
 }
 
 impl Work<'_> {
@@ -153,7 +166,7 @@ impl Work<'_> {
 
     fn submit(&self, view: &CompetitionView) -> Result<Submitted, Failure> {
         if let Some(attempt) = self.files.attempt()?
-            && let Some(submitted) = self.resume(attempt)?
+            && let Some(submitted) = self.resume(view, attempt)?
         {
             return Ok(submitted);
         }
@@ -170,7 +183,7 @@ impl Work<'_> {
         let data = self.open_test_set(view)?;
         for _ in 0..MAX_ATTEMPTS {
             let attempt = self.prove(view, &data)?;
-            if let Some(submitted) = self.resume(attempt)? {
+            if let Some(submitted) = self.resume(view, attempt)? {
                 return Ok(submitted);
             }
         }
@@ -181,7 +194,11 @@ impl Work<'_> {
     }
 
     /// Brings a proof that was made to its verdict; `None` when its nonce went to another transaction.
-    fn resume(&self, attempt: Attempt) -> Result<Option<Submitted>, Failure> {
+    fn resume(
+        &self,
+        view: &CompetitionView,
+        attempt: Attempt,
+    ) -> Result<Option<Submitted>, Failure> {
         let transaction = hex::decode(&attempt.transaction)
             .map_err(|error| error.to_string())
             .and_then(|bytes| SignedTransaction::from_bytes(&bytes).map_err(|e| e.to_string()))
@@ -207,12 +224,17 @@ impl Work<'_> {
             Fate::Refused { height, reason } => (false, height, Some(reason)),
         };
         let record = &self.record;
+        let CompetitionView { metric, task, .. } = view;
         Ok(Some(Submitted {
             accepted,
             registration: record.registration,
             competition: record.competition,
             competitor: record.competitor,
-            correct: attempt.correct,
+            metric: metric.to_string(),
+            score: metric.display(&attempt.tally, attempt.samples, task),
+            correct: metric.hits(&attempt.tally),
+            words: score(metric, &attempt.tally, attempt.samples, task),
+            tally: attempt.tally,
             samples: attempt.samples,
             transaction: id,
             height,
@@ -246,11 +268,8 @@ impl Work<'_> {
         let model = CommittedModel::from_bytes(&read_file(&path)?)
             .map_err(|error| format!("{} is corrupt: {error}", path.display()))
             .next("restore the file from a copy")?;
-        let layout = Layout::choose(model.model().architecture(), data.samples())
-            .next("this model cannot be proven on this test set")?;
         let folder = generator_cache();
-        let generators = Generators::load(layout.k(), &folder)
-            .next("rebuild agon; if that does not help, report this as a bug")?;
+        let settings = settings(self.memory);
         let nonce = self.sender.nonce()?;
         let context = Context {
             network: self.sender.network,
@@ -261,8 +280,17 @@ impl Work<'_> {
         };
         let start = Instant::now();
         let progress = ProofProgress::new(self.session.console);
-        let submission = prover::prove(&generators, &model, data, &context, &progress)
-            .next("register the model again if it was made for other data")?;
+        let generators = GeneratorCache::new(&folder);
+        let submission = prover::prove(
+            &generators,
+            &model,
+            data,
+            view.metric,
+            &context,
+            &settings,
+            &progress,
+        )
+        .next(PROVING_ADVICE)?;
         progress.finish();
         let prove_seconds = start.elapsed().as_secs_f64();
         let bytes = submission.to_bytes();
@@ -270,12 +298,12 @@ impl Work<'_> {
             context: &context,
             model: Some(self.record.model),
             max_parameters: view.max_parameters,
-            correct: None,
+            metric: Some(view.metric),
+            tally: Some(submission.tally()),
         };
         Verifier::new(&folder)
             .verify(&bytes, data, &expected)
             .next("nothing was sent; rebuild agon, and report this as a bug if it stays")?;
-        let correct = u32::try_from(submission.correct()).next("report this as a bug")?;
         let proof = BlobRef {
             id: BlobId::of(&bytes),
             length: bytes.len() as u64,
@@ -284,14 +312,14 @@ impl Work<'_> {
             nonce,
             Action::SubmitProof {
                 registration: self.record.registration,
-                correct,
+                tally: submission.tally().clone(),
                 proof,
             },
         );
         let attempt = Attempt {
             nonce,
             transaction: hex::encode(transaction.to_bytes()),
-            correct,
+            tally: submission.tally().clone(),
             samples: view.samples,
             proof_bytes: proof.length,
             prove_seconds,

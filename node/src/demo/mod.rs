@@ -18,7 +18,7 @@ use agon_protocol::identity::AccountId;
 use clap::Args;
 use serde::Serialize;
 
-use crate::cli::{Failure, Next, Outcome, Session};
+use crate::cli::{Failure, Next, Outcome, Session, score};
 use contest::{Contest, Played};
 use network::{Network, VALIDATORS};
 use processes::Interrupt;
@@ -53,8 +53,12 @@ struct Summary {
 #[derive(Debug, Serialize)]
 struct Line {
     competitor: AccountId,
-    correct: u32,
+    correct: Option<u32>,
     samples: u32,
+    score: f64,
+    /// The score in words.
+    #[serde(skip)]
+    words: String,
     #[serde(skip)]
     name: String,
     #[serde(skip)]
@@ -104,8 +108,9 @@ fn summarise(
             bug,
         ));
     }
+    let board = &played.leaderboard;
     let mut leaderboard = Vec::new();
-    for entry in &played.leaderboard.entries {
+    for entry in &board.entries {
         let index = played
             .players
             .iter()
@@ -116,6 +121,8 @@ fn summarise(
             competitor: entry.competitor,
             correct: entry.correct,
             samples: entry.samples,
+            score: entry.score,
+            words: score(&board.metric, &entry.tally, entry.samples, &board.task),
             name: player.actor.name.clone(),
             prize: entry.prize.unwrap_or(0),
             balances: (player.balance, played.balances[index]),
@@ -140,18 +147,16 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "rank  competitor     correct      accuracy  prize  balance"
+            "rank  competitor     score                        prize  balance"
         )?;
         for (index, line) in self.leaderboard.iter().enumerate() {
-            let accuracy = 100.0 * f64::from(line.correct) / f64::from(line.samples.max(1));
             let (before, after) = line.balances;
             writeln!(
                 f,
-                "{:>4}  {:<13}  {:>4} of {:<4} {accuracy:>7.2} %  {:>5}  {before} -> {after}",
+                "{:>4}  {:<13}  {:<27}  {:>5}  {before} -> {after}",
                 index + 1,
                 line.name,
-                line.correct,
-                line.samples,
+                line.words,
                 line.prize
             )?;
         }

@@ -438,12 +438,12 @@ fn stage(
             }
         }
     }
-    let Some(question) = entry.question else {
+    let Some(question) = &entry.question else {
         return Ok(Stage::Block);
     };
-    match (verdicts.verdict(&question), &question) {
+    match (verdicts.verdict(question), question) {
         (None, _) => {
-            work.questions.push(question);
+            work.questions.push(question.clone());
             Ok(Stage::Verdict)
         }
         // an invalid proof goes into a block, where it costs the deposit; an invalid key never does

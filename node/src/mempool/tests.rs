@@ -4,7 +4,6 @@ use agon_protocol::codec::Encode;
 use agon_protocol::competition::BlobRef;
 use agon_protocol::digest::CompetitionId;
 use agon_protocol::genesis::Genesis;
-use agon_protocol::judge::ProofClaim;
 use agon_protocol::sealed::DataKey;
 use agon_protocol::statement::Dataset;
 use agon_protocol::transactions::Action;
@@ -15,18 +14,14 @@ use super::*;
 use crate::ledger::Ledger;
 use crate::sealed;
 use crate::testing::{Believer, START_MS, account, dataset, extend, genesis, sign, spec, transfer};
-use crate::verification::{ProofVerifier, Settings, VerifierFailure};
+use crate::verification::{ProofFinding, ProofVerifier, Settings, Submitted, VerifierFailure};
 
 struct NeverAsked;
 
 impl ProofVerifier for NeverAsked {
-    fn verify(
-        &self,
-        _: &ProofClaim,
-        _: &[u8],
-        _: &Dataset,
-    ) -> Result<Result<(), String>, VerifierFailure> {
-        Err(VerifierFailure("not in this test".into()))
+    fn verify(&self, batch: &[Submitted<'_>], _: &Dataset) -> Vec<ProofFinding> {
+        let failure = VerifierFailure("not in this test".into());
+        batch.iter().map(|_| Err(failure.clone())).collect()
     }
 }
 
@@ -68,6 +63,7 @@ impl World {
         let settings = Settings {
             threads: 1,
             queue: 4,
+            batch: 1,
             open_test_sets: 1,
         };
         let verdicts =

@@ -31,7 +31,7 @@ impl Judge for Assuming<'_> {
         let known = self.judge.proof(claim);
         known.or_else(|| {
             self.assumed
-                .get(&claim_digest(&Question::Proof(*claim)))
+                .get(&claim_digest(&Question::Proof(claim.clone())))
                 .copied()
         })
     }

@@ -437,6 +437,7 @@ impl Common {
         let settings = Settings {
             threads: config.verification.threads,
             queue: config.verification.queue,
+            batch: config.verification.batch,
             open_test_sets: config.verification.open_test_sets,
         };
         let bell = wanted.clone();

@@ -37,7 +37,7 @@ impl Wanted {
         let new = wishes.questions.len() < MAX_WISHES
             && wishes
                 .questions
-                .insert(claim_digest(question), *question)
+                .insert(claim_digest(question), question.clone())
                 .is_none();
         drop(wishes);
         if new {
@@ -59,7 +59,7 @@ impl Wanted {
     pub(super) fn all(&self) -> (Vec<Question>, Vec<BlobRef>) {
         let wishes = self.lock();
         (
-            wishes.questions.values().copied().collect(),
+            wishes.questions.values().cloned().collect(),
             wishes.blobs.values().copied().collect(),
         )
     }

@@ -4,7 +4,7 @@ use agon_protocol::codec::Encode;
 use agon_protocol::judge::{ProofClaim, Question, TestSetClaim};
 
 /// Raised when the meaning of a verdict changes: verdicts of an older version are then found again.
-const CONTEXT: &str = "agon 2026-11 verdict of format 1";
+const CONTEXT: &str = "agon 2026-11 verdict of format 2";
 
 /// Names a claim.
 pub type ClaimDigest = [u8; 32];
@@ -21,7 +21,7 @@ pub fn claim_digest(question: &Question) -> ClaimDigest {
                 data,
                 samples,
                 width,
-                classes,
+                task,
             } = claim;
             bytes.push(0);
             competition.encode(&mut bytes);
@@ -30,7 +30,7 @@ pub fn claim_digest(question: &Question) -> ClaimDigest {
             data.encode(&mut bytes);
             samples.encode(&mut bytes);
             width.encode(&mut bytes);
-            classes.encode(&mut bytes);
+            task.encode(&mut bytes);
         }
         Question::Proof(claim) => {
             let ProofClaim {
@@ -39,9 +39,10 @@ pub fn claim_digest(question: &Question) -> ClaimDigest {
                 data,
                 samples,
                 width,
-                classes,
+                task,
                 max_parameters,
-                correct,
+                metric,
+                tally,
                 proof,
             } = claim;
             bytes.push(1);
@@ -50,9 +51,10 @@ pub fn claim_digest(question: &Question) -> ClaimDigest {
             data.encode(&mut bytes);
             samples.encode(&mut bytes);
             width.encode(&mut bytes);
-            classes.encode(&mut bytes);
+            task.encode(&mut bytes);
             max_parameters.encode(&mut bytes);
-            correct.encode(&mut bytes);
+            metric.encode(&mut bytes);
+            tally.encode(&mut bytes);
             proof.encode(&mut bytes);
         }
     }

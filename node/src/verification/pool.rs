@@ -17,7 +17,7 @@ use agon_protocol::statement::Dataset;
 
 use super::claim::{ClaimDigest, claim_digest};
 use super::open_sets::OpenSets;
-use super::proof::{ProofVerifier, VerifierFailure};
+use super::proof::{ProofFinding, ProofVerifier, Submitted, VerifierFailure};
 use crate::ledger::Store;
 use crate::sealed;
 
@@ -25,6 +25,8 @@ use crate::sealed;
 const RETRY: Duration = Duration::from_secs(2);
 /// Remembered failures; the oldest are forgotten, which only means an earlier retry.
 const MAX_FAILURES: usize = 1_024;
+/// Bytes of the proofs that one thread judges together.
+const MAX_BATCH_BYTES: u64 = 16 << 20;
 /// Bytes of a remembered reason.
 const MAX_REASON_BYTES: usize = 400;
 
@@ -35,6 +37,8 @@ pub struct Settings {
     pub threads: usize,
     /// Claims that may wait for a thread.
     pub queue: usize,
+    /// Proofs of one competition that a thread judges together.
+    pub batch: usize,
     /// Opened test sets kept in memory.
     pub open_test_sets: usize,
 }
@@ -52,9 +56,12 @@ pub enum Request {
     Failed(String),
 }
 
+/// A question and its name.
+type Asked = (ClaimDigest, Question);
+
 #[derive(Default)]
 struct Queue {
-    waiting: VecDeque<(ClaimDigest, Question)>,
+    waiting: VecDeque<Asked>,
     /// Waiting or being worked on.
     pending: HashSet<ClaimDigest>,
     failures: HashMap<ClaimDigest, (Instant, String)>,
@@ -145,7 +152,7 @@ impl Verification {
         }
         queue.failures.remove(&digest);
         queue.pending.insert(digest);
-        queue.waiting.push_back((digest, *question));
+        queue.waiting.push_back((digest, question.clone()));
         drop(queue);
         self.shared.changed.notify_one();
         Request::Scheduled
@@ -175,7 +182,7 @@ impl Judge for Verification {
     }
 
     fn proof(&self, claim: &ProofClaim) -> Option<Verdict> {
-        self.verdict(&Question::Proof(*claim))
+        self.verdict(&Question::Proof(claim.clone()))
             .map(|(verdict, _)| verdict)
     }
 }
@@ -186,6 +193,49 @@ fn blob_failure(error: BlobError) -> VerifierFailure {
 
 /// The verdict and, when it is `Invalid`, why.
 type Finding = Result<(), String>;
+
+fn no_finding() -> ProofFinding {
+    Err(VerifierFailure(
+        "the verifier left a proof without a finding".into(),
+    ))
+}
+
+/// Runs what may panic on a proof that nobody foresaw: a panic is trouble of this machine, not a verdict.
+fn unwind<T>(work: impl FnOnce() -> T) -> Result<T, VerifierFailure> {
+    catch_unwind(AssertUnwindSafe(work))
+        .map_err(|_| VerifierFailure("the verifier panicked".into()))
+}
+
+impl Queue {
+    /// The question that waits longest and, when it is about a proof, others about proofs on the same test set: at most
+    /// `most`, and of no more than [`MAX_BATCH_BYTES`] together. The rest keeps its order.
+    fn take_batch(&mut self, most: usize) -> Vec<Asked> {
+        let Some(first) = self.waiting.pop_front() else {
+            return Vec::new();
+        };
+        let Question::Proof(claim) = &first.1 else {
+            return vec![first];
+        };
+        let (data, mut bytes) = (claim.data, claim.proof.length);
+        let mut batch = vec![first];
+        let mut rest = VecDeque::with_capacity(self.waiting.len());
+        for asked in std::mem::take(&mut self.waiting) {
+            match &asked.1 {
+                Question::Proof(claim)
+                    if claim.data == data
+                        && batch.len() < most
+                        && bytes.saturating_add(claim.proof.length) <= MAX_BATCH_BYTES =>
+                {
+                    bytes = bytes.saturating_add(claim.proof.length);
+                    batch.push(asked);
+                }
+                _ => rest.push_back(asked),
+            }
+        }
+        self.waiting = rest;
+        batch
+    }
+}
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -210,49 +260,74 @@ impl Shared {
     }
 
     fn work(&self) {
-        loop {
-            let mut queue = self.lock();
-            let (digest, question) = loop {
-                if queue.stopped {
-                    return;
-                }
-                match queue.waiting.pop_front() {
-                    Some(item) => break item,
-                    None => {
-                        queue = self
-                            .changed
-                            .wait(queue)
-                            .unwrap_or_else(PoisonError::into_inner);
-                    }
-                }
-            };
-            drop(queue);
-            let outcome = catch_unwind(AssertUnwindSafe(|| self.find(&question)))
-                .unwrap_or_else(|_| Err(VerifierFailure("the verifier panicked".into())));
-            let outcome = outcome.and_then(|finding| {
-                self.remember(&digest, &question, &finding)
-                    .map(|()| finding)
-            });
-            let mut queue = self.lock();
-            queue.pending.remove(&digest);
-            if let Err(VerifierFailure(reason)) = outcome {
-                tracing::warn!(%reason, "a claim could not be judged");
-                if queue.failures.len() >= MAX_FAILURES {
-                    queue.failures.retain(|_, (when, _)| when.elapsed() < RETRY);
-                }
-                if queue.failures.len() < MAX_FAILURES {
-                    queue.failures.insert(digest, (Instant::now(), reason));
-                }
+        while let Some(batch) = self.take() {
+            let found = self.find(&batch);
+            debug_assert_eq!(found.len(), batch.len());
+            for ((digest, question), outcome) in batch.iter().zip(found) {
+                let outcome = outcome.and_then(|finding| self.remember(digest, question, &finding));
+                self.settle(digest, outcome.err());
             }
-            drop(queue);
             (self.announce)();
         }
     }
 
-    fn find(&self, question: &Question) -> Result<Finding, VerifierFailure> {
-        match question {
-            Question::TestSet(claim) => self.open(claim),
-            Question::Proof(claim) => self.check(claim),
+    /// Waits for work: a question, or several about proofs on one test set. `None` when the pool is stopped.
+    fn take(&self) -> Option<Vec<Asked>> {
+        let mut queue = self.lock();
+        loop {
+            if queue.stopped {
+                return None;
+            }
+            let batch = queue.take_batch(self.settings.batch);
+            if !batch.is_empty() {
+                return Some(batch);
+            }
+            queue = self
+                .changed
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// A claim is no longer worked on; `failure` says why there is no verdict.
+    fn settle(&self, digest: &ClaimDigest, failure: Option<VerifierFailure>) {
+        let mut queue = self.lock();
+        queue.pending.remove(digest);
+        let Some(VerifierFailure(reason)) = failure else {
+            return;
+        };
+        tracing::warn!(%reason, "a claim could not be judged");
+        if queue.failures.len() >= MAX_FAILURES {
+            queue.failures.retain(|_, (when, _)| when.elapsed() < RETRY);
+        }
+        if queue.failures.len() < MAX_FAILURES {
+            queue.failures.insert(*digest, (Instant::now(), reason));
+        }
+    }
+
+    /// A finding on each question of a batch, in its order.
+    fn find(&self, batch: &[Asked]) -> Vec<ProofFinding> {
+        if let [(_, Question::TestSet(claim))] = batch {
+            return vec![unwind(|| self.open(claim)).unwrap_or_else(Err)];
+        }
+        let claims: Vec<&ProofClaim> = batch
+            .iter()
+            .filter_map(|(_, question)| match question {
+                Question::Proof(claim) => Some(claim),
+                Question::TestSet(_) => None,
+            })
+            .collect();
+        match unwind(|| self.check(&claims)) {
+            Ok(found) => found,
+            // one proof must not keep the others from their verdicts
+            Err(_) if claims.len() > 1 => claims
+                .iter()
+                .map(|claim| match unwind(|| self.check(&[claim])) {
+                    Ok(found) => found.into_iter().next().unwrap_or_else(no_finding),
+                    Err(failure) => Err(failure),
+                })
+                .collect(),
+            Err(failure) => vec![Err(failure)],
         }
     }
 
@@ -280,7 +355,7 @@ impl Shared {
             data,
             samples,
             width,
-            classes,
+            task,
         } = claim;
         let bytes = match self.blob(sealed)? {
             Ok(bytes) => bytes,
@@ -293,7 +368,6 @@ impl Shared {
         let shape = [
             ("samples", dataset.samples(), *samples),
             ("features", dataset.width(), *width),
-            ("classes", dataset.classes(), *classes),
         ];
         for (what, found, stated) in shape {
             if found as u64 != u64::from(stated) {
@@ -301,6 +375,12 @@ impl Shared {
                     "the test set has {found} {what}, the competition states {stated}"
                 )));
             }
+        }
+        if dataset.task() != *task {
+            return Ok(Err(format!(
+                "the test set asks for {}, the competition states {task}",
+                dataset.task()
+            )));
         }
         let found = dataset.digest();
         if found != *data {
@@ -312,13 +392,45 @@ impl Shared {
         Ok(Ok(()))
     }
 
-    fn check(&self, claim: &ProofClaim) -> Result<Finding, VerifierFailure> {
-        let bytes = match self.blob(&claim.proof)? {
-            Ok(bytes) => bytes,
-            Err(reason) => return Ok(Err(reason)),
+    /// A finding on each claim; all are about one test set.
+    fn check(&self, claims: &[&ProofClaim]) -> Vec<ProofFinding> {
+        let Some(first) = claims.first() else {
+            return Vec::new();
         };
-        let dataset = self.dataset(&claim.data)?;
-        self.verifier.verify(claim, &bytes, &dataset)
+        let dataset = match self.dataset(&first.data) {
+            Ok(dataset) => dataset,
+            Err(failure) => return claims.iter().map(|_| Err(failure.clone())).collect(),
+        };
+        let summary = dataset.summary();
+        // what is cheap to see comes before any arithmetic on a curve, and before a proof is read
+        let before = |claim: &ProofClaim| {
+            if let Err(error) = claim.metric.check(&claim.tally, &summary) {
+                return Ok(Err(error.to_string()));
+            }
+            self.blob(&claim.proof)
+        };
+        let proofs: Vec<_> = claims.iter().map(|claim| before(claim)).collect();
+        let submitted: Vec<Submitted<'_>> = claims
+            .iter()
+            .zip(&proofs)
+            .filter_map(|(claim, proof)| match proof {
+                Ok(Ok(proof)) => Some(Submitted { claim, proof }),
+                _ => None,
+            })
+            .collect();
+        let mut verified = match submitted.is_empty() {
+            true => Vec::new(),
+            false => self.verifier.verify(&submitted, &dataset),
+        }
+        .into_iter();
+        proofs
+            .into_iter()
+            .map(|proof| match proof {
+                Ok(Ok(_)) => verified.next().unwrap_or_else(no_finding),
+                Ok(Err(reason)) => Ok(Err(reason)),
+                Err(failure) => Err(failure),
+            })
+            .collect()
     }
 
     /// An opened test set, from memory or from the sealed blob and the key that opened it before.

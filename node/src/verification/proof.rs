@@ -1,4 +1,4 @@
-//! The seam to the proof system: one claim, one blob, one opened test set in; a verdict out.
+//! The seam to the proof system: claims, their proofs and one opened test set in; a finding on each out.
 
 use std::path::Path;
 
@@ -12,15 +12,23 @@ use thiserror::Error;
 #[error("this node cannot verify now: {0}")]
 pub struct VerifierFailure(pub String);
 
+/// One claim and the bytes of the proof that it names.
+#[derive(Debug, Clone, Copy)]
+pub struct Submitted<'a> {
+    /// The claim.
+    pub claim: &'a ProofClaim,
+    /// The proof.
+    pub proof: &'a [u8],
+}
+
+/// `Ok(Ok(()))` when the proof holds, `Ok(Err(why))` when it does not.
+pub type ProofFinding = Result<Result<(), String>, VerifierFailure>;
+
 /// Verifies proofs. Implementations are pure functions of their arguments.
 pub trait ProofVerifier: Send + Sync {
-    /// `Ok(Ok(()))` when the proof holds, `Ok(Err(why))` when it does not.
-    fn verify(
-        &self,
-        claim: &ProofClaim,
-        proof: &[u8],
-        data: &Dataset,
-    ) -> Result<Result<(), String>, VerifierFailure>;
+    /// Judges proofs about one opened test set, in their order. What else is in the batch never changes a finding: a proof
+    /// that holds alone holds in every batch.
+    fn verify(&self, batch: &[Submitted<'_>], data: &Dataset) -> Vec<ProofFinding>;
 }
 
 /// The proof system of `agon-circuits`.
@@ -39,33 +47,45 @@ impl CircuitsVerifier {
 }
 
 impl ProofVerifier for CircuitsVerifier {
-    fn verify(
-        &self,
-        claim: &ProofClaim,
-        proof: &[u8],
-        data: &Dataset,
-    ) -> Result<Result<(), String>, VerifierFailure> {
-        let ProofClaim {
-            context,
-            model,
-            data: _,
-            samples: _,
-            width: _,
-            classes: _,
-            max_parameters,
-            correct,
-            proof: _,
-        } = claim;
-        let expected = Expected {
-            context,
-            model: Some(*model),
-            max_parameters: *max_parameters,
-            correct: Some(*correct as usize),
+    fn verify(&self, batch: &[Submitted<'_>], data: &Dataset) -> Vec<ProofFinding> {
+        let expected: Vec<Expected<'_>> = batch.iter().map(|one| expected(one.claim)).collect();
+        let found = match (batch, expected.as_slice()) {
+            ([one], [expected]) => vec![self.verifier.verify(one.proof, data, expected)],
+            _ => {
+                let pairs: Vec<_> = batch.iter().map(|one| one.proof).zip(&expected).collect();
+                self.verifier.verify_all(&pairs, data)
+            }
         };
-        match self.verifier.verify(proof, data, &expected) {
-            Ok(_) => Ok(Ok(())),
-            Err(VerifyError::Rejected(rejection)) => Ok(Err(rejection.to_string())),
-            Err(trouble) => Err(VerifierFailure(trouble.to_string())),
-        }
+        found
+            .into_iter()
+            .map(|result| match result {
+                Ok(_) => Ok(Ok(())),
+                Err(VerifyError::Rejected(rejection)) => Ok(Err(rejection.to_string())),
+                Err(trouble) => Err(VerifierFailure(trouble.to_string())),
+            })
+            .collect()
+    }
+}
+
+/// What the proof of a claim must show.
+fn expected(claim: &ProofClaim) -> Expected<'_> {
+    let ProofClaim {
+        context,
+        model,
+        data: _,
+        samples: _,
+        width: _,
+        task: _,
+        max_parameters,
+        metric,
+        tally,
+        proof: _,
+    } = claim;
+    Expected {
+        context,
+        model: Some(*model),
+        max_parameters: *max_parameters,
+        metric: Some(*metric),
+        tally: Some(tally),
     }
 }

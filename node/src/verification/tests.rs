@@ -7,8 +7,9 @@ use agon_network::BlobStore;
 use agon_protocol::competition::BlobRef;
 use agon_protocol::digest::{BlobId, CompetitionId, ModelDigest, RegistrationId};
 use agon_protocol::judge::{Judge, ProofClaim, Question, TestSetClaim, Verdict};
+use agon_protocol::metric::{Metric, Tally};
 use agon_protocol::sealed::DataKey;
-use agon_protocol::statement::{Context, Dataset};
+use agon_protocol::statement::{Context, Dataset, Task};
 use tempfile::TempDir;
 
 use super::*;
@@ -19,31 +20,31 @@ use crate::testing::{account, dataset, genesis};
 /// Generous: the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Accepts the proof "valid", counts how often it was asked, and panics on "panic".
+/// Accepts proofs that begin with "valid", counts what it was asked, and panics on "panic".
 #[derive(Default)]
 struct Scripted {
     asked: AtomicUsize,
+    batches: std::sync::Mutex<Vec<usize>>,
     blocked: Option<std::sync::Mutex<mpsc::Receiver<()>>>,
 }
 
 impl ProofVerifier for Scripted {
-    fn verify(
-        &self,
-        claim: &ProofClaim,
-        proof: &[u8],
-        data: &Dataset,
-    ) -> Result<Result<(), String>, VerifierFailure> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        assert_eq!(data.digest(), claim.data);
+    fn verify(&self, batch: &[Submitted<'_>], data: &Dataset) -> Vec<ProofFinding> {
+        self.asked.fetch_add(batch.len(), Ordering::SeqCst);
+        self.batches.lock().unwrap().push(batch.len());
         if let Some(blocked) = &self.blocked {
             blocked.lock().unwrap().recv().unwrap();
         }
-        match proof {
-            b"valid" => Ok(Ok(())),
-            b"panic" => panic!("scripted"),
-            b"trouble" => Err(VerifierFailure("scripted".into())),
-            _ => Ok(Err("scripted".into())),
-        }
+        let judge = |one: &Submitted<'_>| {
+            assert_eq!(data.digest(), one.claim.data);
+            match one.proof {
+                proof if proof.starts_with(b"valid") => Ok(Ok(())),
+                b"panic" => panic!("scripted"),
+                b"trouble" => Err(VerifierFailure("scripted".into())),
+                _ => Ok(Err("scripted".into())),
+            }
+        };
+        batch.iter().map(judge).collect()
     }
 }
 
@@ -101,6 +102,7 @@ impl World {
         let settings = Settings {
             threads: 1,
             queue,
+            batch: 3,
             open_test_sets: 1,
         };
         let verification = Verification::start(
@@ -130,7 +132,7 @@ impl World {
             data: dataset().digest(),
             samples: 3,
             width: 2,
-            classes: 2,
+            task: Task::from(2),
         }
     }
 
@@ -147,9 +149,10 @@ impl World {
             data: dataset().digest(),
             samples: 3,
             width: 2,
-            classes: 2,
+            task: Task::from(2),
             max_parameters: 10,
-            correct: 2,
+            metric: Metric::Accuracy,
+            tally: Tally::of_hits(2),
             proof: BlobRef {
                 id: BlobId::of(proof),
                 length: proof.len() as u64,
@@ -209,7 +212,7 @@ fn a_verdict_is_found_once_and_survives_a_restart() {
 fn every_field_of_a_claim_has_a_verdict_of_its_own() {
     let world = World::new();
     let claim = world.proof(b"valid");
-    let mut changed = vec![claim; 14];
+    let mut changed = vec![claim; 15];
     changed[1].context.network = genesis("w").network_id();
     changed[2].context.competition = CompetitionId::of(b"d");
     changed[3].context.registration = RegistrationId::of(b"s");
@@ -219,13 +222,14 @@ fn every_field_of_a_claim_has_a_verdict_of_its_own() {
     changed[7].data = agon_protocol::digest::DataDigest::of(b"d");
     changed[8].samples = 4;
     changed[9].width = 3;
-    changed[10].classes = 3;
+    changed[10].task = Task::from(3);
     changed[11].max_parameters = 11;
-    changed[12].correct = 3;
+    changed[12].tally = Tally::of_hits(3);
     changed[13].proof.length = 6;
+    changed[14].metric = Metric::TopK { k: 1 };
     let digests: std::collections::BTreeSet<_> = changed
         .iter()
-        .map(|claim| claim_digest(&Question::Proof(*claim)))
+        .map(|claim| claim_digest(&Question::Proof(claim.clone())))
         .collect();
     assert_eq!(digests.len(), changed.len());
 }
@@ -253,10 +257,10 @@ fn a_key_or_shape_that_does_not_fit_is_invalid_with_its_reason() {
         (TestSetClaim { width: 3, ..right }, "features"),
         (
             TestSetClaim {
-                classes: 3,
+                task: Task::from(3),
                 ..right
             },
-            "classes",
+            "2 classes, the competition states 3",
         ),
         (
             TestSetClaim {
@@ -288,14 +292,18 @@ fn a_key_or_shape_that_does_not_fit_is_invalid_with_its_reason() {
 fn trouble_of_this_node_is_never_a_verdict_and_the_thread_goes_on() {
     let world = World::new();
     let running = world.start(Scripted::default());
-    // neither the blob nor the opened test set is here
+    // neither the opened test set nor the blob is here
     let early = Question::Proof(world.proof(b"valid"));
     assert!(
-        matches!(running.find(&early), Request::Failed(reason) if reason.contains("not in the store"))
+        matches!(running.find(&early), Request::Failed(reason) if reason.contains("not open yet"))
     );
     running.blobs.put(b"panic", 100).unwrap();
     running.blobs.put(b"trouble", 100).unwrap();
     running.open(&world);
+    let missing = Question::Proof(world.proof(b"missing"));
+    assert!(
+        matches!(running.find(&missing), Request::Failed(reason) if reason.contains("not in the store"))
+    );
     for proof in [&b"panic"[..], b"trouble"] {
         let question = Question::Proof(world.proof(proof));
         assert!(matches!(running.find(&question), Request::Failed(_)));
@@ -371,4 +379,121 @@ fn the_queue_is_bounded_and_a_claim_is_queued_once() {
         running.find(&questions[2]),
         Request::Known(Verdict::Invalid)
     );
+}
+
+/// Keeps the only thread busy with a proof, so that what is requested meanwhile waits together.
+fn hold(world: &World) -> (Running, mpsc::Sender<()>) {
+    let (release, blocked) = mpsc::channel();
+    let running = world.start(Scripted {
+        blocked: Some(std::sync::Mutex::new(blocked)),
+        ..Scripted::default()
+    });
+    running.open(world);
+    running.blobs.put(b"first", 100).unwrap();
+    let first = Question::Proof(world.proof(b"first"));
+    assert_eq!(running.verification.request(&first), Request::Scheduled);
+    let mut tries = 0;
+    while running.verifier.asked.load(Ordering::SeqCst) == 0 {
+        tries += 1;
+        assert!(tries < 60_000, "the first question was never taken up");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    (running, release)
+}
+
+#[test]
+fn proofs_that_wait_together_are_judged_together_up_to_a_bound_and_each_by_itself() {
+    let world = World::new();
+    let (running, release) = hold(&world);
+    let proofs = [
+        &b"valid 1"[..],
+        b"wrong",
+        b"valid 2",
+        b"valid 3",
+        b"trouble",
+    ];
+    let questions: Vec<_> = proofs
+        .iter()
+        .map(|proof| {
+            running.blobs.put(proof, 100).unwrap();
+            Question::Proof(world.proof(proof))
+        })
+        .collect();
+    for question in &questions {
+        assert_eq!(running.verification.request(question), Request::Scheduled);
+    }
+    for _ in 0..3 {
+        release.send(()).unwrap();
+        running.announced.recv_timeout(PATIENCE).unwrap();
+    }
+    assert_eq!(*running.verifier.batches.lock().unwrap(), [1, 3, 2]);
+    let verdicts: Vec<_> = questions
+        .iter()
+        .map(|question| question.ask(&running.verification))
+        .collect();
+    let valid = Some(Verdict::Valid);
+    assert_eq!(
+        verdicts,
+        [valid, Some(Verdict::Invalid), valid, valid, None]
+    );
+}
+
+#[test]
+fn a_proof_that_breaks_the_verifier_does_not_keep_others_from_their_verdicts() {
+    let world = World::new();
+    let (running, release) = hold(&world);
+    let questions: Vec<_> = [&b"valid"[..], b"panic", b"wrong"]
+        .iter()
+        .map(|proof| {
+            running.blobs.put(proof, 100).unwrap();
+            Question::Proof(world.proof(proof))
+        })
+        .collect();
+    for question in &questions {
+        assert_eq!(running.verification.request(question), Request::Scheduled);
+    }
+    // the first, the batch that panics, then each alone
+    for _ in 0..5 {
+        release.send(()).unwrap();
+    }
+    for _ in 0..2 {
+        running.announced.recv_timeout(PATIENCE).unwrap();
+    }
+    assert_eq!(*running.verifier.batches.lock().unwrap(), [1, 3, 1, 1, 1]);
+    let verdicts: Vec<_> = questions
+        .iter()
+        .map(|question| question.ask(&running.verification))
+        .collect();
+    assert_eq!(
+        verdicts,
+        [Some(Verdict::Valid), None, Some(Verdict::Invalid)]
+    );
+    assert!(matches!(
+        running.verification.request(&questions[1]),
+        Request::Failed(reason) if reason.contains("panicked")
+    ));
+}
+
+#[test]
+fn a_tally_that_the_test_set_contradicts_is_invalid_before_the_proof_is_read() {
+    let world = World::new();
+    let running = world.start(Scripted::default());
+    running.open(&world);
+    running.blobs.put(b"valid", 100).unwrap();
+    let claim = |metric, numbers: &[u128]| ProofClaim {
+        metric,
+        tally: Tally::new(numbers.to_vec()).unwrap(),
+        ..world.proof(b"valid")
+    };
+    // the test set has one sample of class 0 and two of class 1
+    let swapped = Question::Proof(claim(Metric::MacroF1, &[2, 0, 0, 1, 0, 0]));
+    let values = Question::Proof(claim(Metric::Mse, &[0]));
+    for (question, words) in [(&swapped, "2 members"), (&values, "does not fit")] {
+        assert_eq!(running.find(question), Request::Known(Verdict::Invalid));
+        let (_, reason) = running.verification.verdict(question).unwrap();
+        assert!(reason.contains(words), "{reason}");
+    }
+    assert_eq!(running.verifier.asked.load(Ordering::SeqCst), 0);
+    let right = Question::Proof(claim(Metric::MacroF1, &[1, 0, 0, 2, 0, 0]));
+    assert_eq!(running.find(&right), Request::Known(Verdict::Valid));
 }

@@ -18,11 +18,10 @@ use agon_node::api::types::{Addresses, Admitted, ReceiptView, Status, Transactio
 use agon_node::config::{ADDRESSES_FILE, NodeConfig};
 use agon_node::keys::AccountKey;
 use agon_node::node::{NodeError, run_with};
-use agon_node::verification::{ProofVerifier, VerifierFailure};
+use agon_node::verification::{ProofFinding, ProofVerifier, Submitted};
 use agon_protocol::codec::Encode;
 use agon_protocol::genesis::{Genesis, GenesisBalance, GenesisValidator, Parameters};
 use agon_protocol::identity::AccountId;
-use agon_protocol::judge::ProofClaim;
 use agon_protocol::statement::Dataset;
 use agon_protocol::transactions::{Action, SignedTransaction, Transaction};
 use agon_protocol::units::{Amount, TimeMs};
@@ -52,16 +51,12 @@ pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl 
 pub struct Scripted;
 
 impl ProofVerifier for Scripted {
-    fn verify(
-        &self,
-        _: &ProofClaim,
-        proof: &[u8],
-        _: &Dataset,
-    ) -> Result<Result<(), String>, VerifierFailure> {
-        Ok(match proof.starts_with(b"valid") {
-            true => Ok(()),
-            false => Err("scripted".into()),
-        })
+    fn verify(&self, batch: &[Submitted<'_>], _: &Dataset) -> Vec<ProofFinding> {
+        let judge = |one: &Submitted<'_>| match one.proof.starts_with(b"valid") {
+            true => Ok(Ok(())),
+            false => Ok(Err("scripted".into())),
+        };
+        batch.iter().map(judge).collect()
     }
 }
 

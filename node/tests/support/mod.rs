@@ -206,6 +206,12 @@ pub fn asset(name: &str) -> String {
     folder.join(name).to_str().unwrap().to_owned()
 }
 
+/// A file of the proof system's fixtures.
+pub fn fixture(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../circuits/fixtures");
+    folder.join(name).to_str().unwrap().to_owned()
+}
+
 pub const DIGITS: &str = "digits.npz";
 pub const LINEAR: &str = "torch_logreg_digits_legacy.onnx";
 pub const KERAS: &str = "keras_mlp.onnx";

@@ -246,7 +246,9 @@ pub(super) fn check_submit<'a>(
             limit: spec.submissions_per_registration,
         });
     }
-    spec.metric.check_claim(tally, spec.samples, &spec.task)?;
+    spec.metric
+        .check_claim(tally, spec.samples, &spec.task)
+        .map_err(|error| TransactionError::ImpossibleTally(Box::new(error)))?;
     if proof.length == 0 || proof.length > MAX_PROOF_BYTES {
         return Err(TransactionError::ProofLength {
             length: proof.length,

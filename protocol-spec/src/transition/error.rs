@@ -181,7 +181,7 @@ pub enum TransactionError {
     },
     /// Rule SUB-4.
     #[error("no model can show the claimed tally: {0}")]
-    ImpossibleTally(#[from] TallyError),
+    ImpossibleTally(Box<TallyError>),
     /// Rule SUB-5.
     #[error("the proof has {length} bytes, it must have 1 to {limit}")]
     ProofLength {

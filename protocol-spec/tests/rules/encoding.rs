@@ -10,7 +10,7 @@ use agon_protocol::genesis::Genesis;
 use agon_protocol::identity::Signature;
 use agon_protocol::limits::MAX_BLOCK_BYTES;
 use agon_protocol::metric::{MAX_TALLY_NUMBER, Metric, Tally, Threshold};
-use agon_protocol::statement::{Architecture, Context, Dataset, Targets, Task};
+use agon_protocol::statement::{Context, Dataset, Targets, Task};
 use agon_protocol::transactions::{Action, SignedTransaction};
 use agon_protocol::units::Amount;
 use proptest::prelude::*;
@@ -121,7 +121,6 @@ fn every_message_has_one_encoding() {
     canonical(&Task::Regression { exponent: -20 });
     canonical(&Tally::of_hits(7));
     canonical(&Tally::new(vec![0, 1, MAX_TALLY_NUMBER]).unwrap());
-    canonical(&Architecture::new(4, vec![3, 2], 2, 8).unwrap());
     canonical(&Context {
         network: NetworkId::of(b"n"),
         competition: CompetitionId::of(b"c"),
@@ -408,7 +407,6 @@ proptest! {
         accepted_bytes_are_canonical::<Genesis>(&bytes)?;
         accepted_bytes_are_canonical::<Competition>(&bytes)?;
         accepted_bytes_are_canonical::<Dataset>(&bytes)?;
-        accepted_bytes_are_canonical::<Architecture>(&bytes)?;
         accepted_bytes_are_canonical::<Context>(&bytes)?;
         accepted_bytes_are_canonical::<Metric>(&bytes)?;
         accepted_bytes_are_canonical::<Tally>(&bytes)?;

@@ -121,10 +121,10 @@ fn rejects_more_hits_than_samples() {
     let error = world.refuse(REGISTER_UNTIL + 1, Who::Alice, claim);
     assert_eq!(
         error,
-        TransactionError::ImpossibleTally(TallyError::Hits {
+        TransactionError::ImpossibleTally(Box::new(TallyError::Hits {
             hits: u128::from(SAMPLES) + 1,
             samples: SAMPLES
-        })
+        }))
     );
     world.submit(REGISTER_UNTIL + 1, Who::Alice, registrations[0], SAMPLES);
 }
@@ -144,7 +144,9 @@ fn takes_and_rejects_tallies_by_the_metric_and_the_task() {
         Task::Classification { classes: 2 },
         Task::Regression { exponent: -3 },
     );
-    let cases: [(Metric, Task, &[u128], &[&[u128]]); 6] = [
+    /// A metric, its task, a tally that is possible and some that are not.
+    type Case<'a> = (Metric, Task, &'a [u128], &'a [&'a [u128]]);
+    let cases: [Case<'_>; 6] = [
         // 500 samples: exactly one number of hits, at most as many
         (Metric::TopK { k: 1 }, two, &[500], &[&[501], &[1, 1]]),
         // members 200 and 300; 20 misses; then a wrong sum of members, of misses, and of numbers

@@ -1,5 +1,6 @@
 //! `agon competition`: open, list, show, and release the key.
 
+mod minimum;
 mod open;
 mod release;
 mod show;

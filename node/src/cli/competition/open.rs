@@ -6,27 +6,26 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use agon_circuits::data::{self, DataFile};
+use agon_circuits::data::DataFile;
 use agon_node::api::types::StoredBlob;
 use agon_node::keys;
 use agon_node::sealed;
-use agon_protocol::competition::{BlobRef, CompetitionSpec, Metric};
+use agon_protocol::competition::{BlobRef, CompetitionSpec};
 use agon_protocol::digest::CompetitionId;
+use agon_protocol::metric::Threshold;
 use agon_protocol::statement::{Dataset, InputEncoding};
 use agon_protocol::transactions::Action;
 use agon_protocol::units::{Amount, TimeMs};
 use clap::Args;
 use serde::Serialize;
 
-use super::training;
+use super::{minimum, training};
 use crate::cli::failure::{Failure, Next};
 use crate::cli::home::key_failure;
 use crate::cli::parse;
 use crate::cli::sender::Sender;
+use crate::cli::task::{self, Asked, DATA_FORMS, Wish};
 use crate::cli::{Outcome, Session};
-
-const DATA_FORMS: &str = "give a .npz with x_test and y_test (and x_train, y_train), \
-                          or a .csv with a `label` column; numbers must be finite";
 
 #[derive(Debug, Args)]
 pub(crate) struct OpenArguments {
@@ -42,9 +41,8 @@ pub(crate) struct OpenArguments {
     /// Training data to publish, when it is not in --data
     #[arg(long, value_name = "FILE")]
     train: Option<PathBuf>,
-    /// Number of classes [default: one more than the largest label]
-    #[arg(long)]
-    classes: Option<u32>,
+    #[command(flatten)]
+    wish: Wish,
     /// Prize, taken into escrow
     #[arg(long, value_name = "AMOUNT")]
     prize: u64,
@@ -60,9 +58,12 @@ pub(crate) struct OpenArguments {
     /// Weights and biases a model may have
     #[arg(long, value_name = "COUNT", default_value_t = 10_000_000)]
     max_parameters: u64,
-    /// Fewer correct samples than this earn no prize
-    #[arg(long, value_name = "COUNT", default_value_t = 0)]
-    minimum_correct: u32,
+    /// The least score that earns a prize: a share such as 0.9, for values the largest error, or the least R²
+    ///
+    /// In the metric's own terms: accuracy, top-K, balanced accuracy and macro F1 are shares between 0 and 1; MSE, RMSE and
+    /// MAE are errors in the unit of the targets (MSE: its square).
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
+    minimum: Option<String>,
     /// Proofs a registration may submit
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     submissions: u8,
@@ -141,7 +142,9 @@ struct Opened {
     competition: CompetitionId,
     height: u64,
     samples: usize,
-    classes: usize,
+    task: agon_protocol::statement::Task,
+    metric: String,
+    minimum: Threshold,
     opens_at: u64,
     register_until: u64,
     key_until: u64,
@@ -157,8 +160,10 @@ impl fmt::Display for Opened {
 
 /// What the data files come to.
 struct Task {
+    asked: Asked,
     encoding: InputEncoding,
     test: Dataset,
+    minimum: Threshold,
     training_csv: Option<String>,
 }
 
@@ -185,9 +190,9 @@ pub(super) fn run(arguments: &OpenArguments, session: &Session) -> Result<Outcom
         title: arguments.title.clone(),
         description: arguments.description.clone(),
         encoding: task.encoding,
-        classes: count(task.test.classes()),
+        task: task.asked.task,
         samples: count(task.test.samples()),
-        metric: Metric::Accuracy,
+        metric: task.asked.metric,
         max_parameters: arguments.max_parameters,
         training_data,
         sealed_data,
@@ -201,7 +206,7 @@ pub(super) fn run(arguments: &OpenArguments, session: &Session) -> Result<Outcom
         deposit: Amount::new(arguments.deposit),
         submissions_per_registration: arguments.submissions,
         registrations_per_account: arguments.registrations,
-        minimum_correct: arguments.minimum_correct,
+        minimum: task.minimum,
     };
     let transaction = sender.sign(
         sender.nonce()?,
@@ -219,8 +224,10 @@ pub(super) fn run(arguments: &OpenArguments, session: &Session) -> Result<Outcom
         .map_err(|error| key_failure(error, &key_file))?;
     let height = sender.send(&transaction)?;
     session.console.note(format!(
-        "open at height {height}; the key of the test set is in {}: release it between {} and {} with\n  \
+        "{} scored by {}; open at height {height}; the key of the test set is in {}: release it between {} and {} with\n  \
          agon competition release-key {competition}",
+        task.asked.task,
+        task.asked.metric,
         key_file.display(),
         parse::describe_moment(deadlines.register_until),
         parse::describe_moment(deadlines.key_until),
@@ -229,7 +236,9 @@ pub(super) fn run(arguments: &OpenArguments, session: &Session) -> Result<Outcom
         competition,
         height,
         samples: task.test.samples(),
-        classes: task.test.classes(),
+        task: task.asked.task,
+        metric: task.asked.metric.to_string(),
+        minimum: task.minimum,
         opens_at: deadlines.opens_at,
         register_until: deadlines.register_until,
         key_until: deadlines.key_until,
@@ -248,9 +257,9 @@ fn blob_ref(stored: StoredBlob) -> BlobRef {
 
 /// Reads the data, fits the public encoding on all of it, and encodes the test part.
 fn load(arguments: &OpenArguments) -> Result<Task, Failure> {
-    let mut file = data::load(&arguments.data).next(DATA_FORMS)?;
+    let mut file = task::load(&arguments.data)?;
     if let Some(path) = &arguments.train {
-        let DataFile { train, test } = data::load(path).next(DATA_FORMS)?;
+        let DataFile { train, test } = task::load(path)?;
         let train = train.unwrap_or(test);
         if train.width != file.test.width {
             return Err(Failure::new(
@@ -266,15 +275,19 @@ fn load(arguments: &OpenArguments) -> Result<Task, Failure> {
         }
         file.train = Some(train);
     }
-    let classes = match arguments.classes {
-        Some(classes) => classes as usize,
-        None => file.classes().next(DATA_FORMS)?,
+    let asked = arguments.wish.asked(&file, None)?;
+    let encoding = task::fit_encoding(&file)?;
+    let test = task::encode(&encoding, &file.test, asked.task).next(DATA_FORMS)?;
+    let minimum = match &arguments.minimum {
+        Some(text) => minimum::threshold(text, &asked.metric, &test.summary())
+            .next("give --minimum in the metric's own terms, or leave it out")?,
+        None => Threshold::None,
     };
-    let encoding = data::fit_encoding(&file).next(DATA_FORMS)?;
-    let test = data::encode(&encoding, &file.test, classes).next(DATA_FORMS)?;
     Ok(Task {
+        asked,
         encoding,
         test,
+        minimum,
         training_csv: file.train.as_ref().map(training::to_csv),
     })
 }

@@ -102,7 +102,7 @@ impl fmt::Display for Shown {
             summary,
             description,
             encoding,
-            classes,
+            task,
             samples,
             metric,
             max_parameters,
@@ -115,7 +115,7 @@ impl fmt::Display for Shown {
             bond,
             submissions_per_registration,
             registrations_per_account,
-            minimum_correct,
+            minimum,
             key,
             registration_ids,
         } = &self.view;
@@ -142,14 +142,15 @@ impl fmt::Display for Shown {
             .map(|share| format!("{} %", f64::from(*share) / 100.0))
             .collect();
         line("payouts by rank", &shares.join(", "))?;
+        let least = minimum.display(metric, *samples, task);
         line(
             "metric",
-            &format!("{metric}, at least {minimum_correct} of {samples} correct for a prize"),
+            &format!(
+                "{metric}, {} for a prize",
+                least.as_deref().unwrap_or("any proven score")
+            ),
         )?;
-        line(
-            "task",
-            &format!("{} features to {classes} classes", encoding.width()),
-        )?;
+        line("task", &format!("{} features to {task}", encoding.width()))?;
         line("model limit", &format!("{max_parameters} parameters"))?;
         line(
             "quota",

@@ -11,7 +11,7 @@ use agon_protocol::genesis::Genesis;
 use agon_protocol::identity::{AccountId, Signature, verify};
 use agon_protocol::metric::{Metric, Tally, Threshold};
 use agon_protocol::sealed::DataKey;
-use agon_protocol::statement::{Architecture, Context, Dataset, Targets, Task};
+use agon_protocol::statement::{Context, Dataset, Targets, Task};
 use agon_protocol::transactions::{Action, SignedTransaction};
 use agon_protocol::units::Amount;
 use serde::{Deserialize, Serialize};
@@ -30,7 +30,6 @@ struct Vectors {
     metrics: Vec<MetricVector>,
     minima: Vec<MinimumVector>,
     tally: TallyVector,
-    architecture: ArchitectureVector,
     context: ContextVector,
     data_key: KeyVector,
     blob: BlobVector,
@@ -107,32 +106,6 @@ struct MinimumVector {
 struct TallyVector {
     value: Tally,
     bytes: String,
-}
-
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ArchitectureVector {
-    #[serde(deserialize_with = "checked_architecture")]
-    value: Architecture,
-    bytes: String,
-    parameters: u64,
-}
-
-/// An architecture is made by its own check alone, so JSON goes through it too.
-fn checked_architecture<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Architecture, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Shape {
-        inputs: u32,
-        hidden: Vec<u32>,
-        classes: u32,
-        shift: u8,
-    }
-    let shape = Shape::deserialize(deserializer)?;
-    Architecture::new(shape.inputs, shape.hidden, shape.classes, shape.shift)
-        .ok_or_else(|| serde::de::Error::custom("no such architecture"))
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -349,7 +322,6 @@ fn vectors() -> Vectors {
     };
     let values = Dataset::with_targets(2, vec![1, 2, 3, 4], targets).unwrap();
     let tally = Tally::new(vec![0, 258, 1 << 100]).unwrap();
-    let architecture = Architecture::new(784, vec![128, 32], 10, 8).unwrap();
     let context = Context {
         network: genesis().network_id(),
         competition: CompetitionId::of(b"c"),
@@ -408,11 +380,6 @@ fn vectors() -> Vectors {
             bytes: hex::encode(tally.to_bytes()),
             value: tally,
         },
-        architecture: ArchitectureVector {
-            bytes: hex::encode(architecture.to_bytes()),
-            parameters: architecture.parameters(),
-            value: architecture,
-        },
         context: ContextVector {
             network,
             competition,
@@ -449,7 +416,6 @@ fn encodings_names_and_signatures_are_pinned() {
         metrics,
         minima,
         tally,
-        architecture,
         context,
         data_key,
         blob,
@@ -529,14 +495,6 @@ fn encodings_names_and_signatures_are_pinned() {
     }
     let TallyVector { value, bytes } = tally;
     assert_eq!(decoded::<Tally>(&bytes), value);
-
-    let ArchitectureVector {
-        value,
-        bytes,
-        parameters,
-    } = architecture;
-    assert_eq!(value.parameters(), parameters);
-    assert_eq!(decoded::<Architecture>(&bytes), value);
 
     let ContextVector {
         network,
