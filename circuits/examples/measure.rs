@@ -70,6 +70,9 @@ fn made_up(count: usize, size: i64) -> Vec<i64> {
         .collect()
 }
 
+/// Fraction bits dropped after each layer.
+const SHIFT: u32 = 12;
+
 /// A dense classifier of these sizes, with a ReLU between layers.
 fn dense(sizes: &[usize]) -> Result<(IntegerModel, InputEncoding), Failure> {
     let shape = |size: usize| Shape(vec![size]);
@@ -83,7 +86,11 @@ fn dense(sizes: &[usize]) -> Result<(IntegerModel, InputEncoding), Failure> {
         let last = layer + 2 == sizes.len();
         let at = nodes.len();
         shapes.extend([Shape(vec![outputs, inputs]), shape(outputs)]);
-        parameters.extend([made_up(outputs * inputs, 40), made_up(outputs, 2_048)]);
+        // as large as cannot leave the range that the proof holds
+        let largest = if layer == 0 { 255 } else { 2_047 };
+        let size = (5_000i64 << SHIFT) / (inputs as i64 * largest);
+        let size = size.clamp(1, 40);
+        parameters.extend([made_up(outputs * inputs, size), made_up(outputs, 2_048)]);
         let ops = [
             Op::Linear {
                 input: at - 1,
@@ -96,8 +103,8 @@ fn dense(sizes: &[usize]) -> Result<(IntegerModel, InputEncoding), Failure> {
             },
             Op::Requant {
                 input: at + 1,
-                shift: 11,
-                offset: 1 << 10,
+                shift: SHIFT,
+                offset: 1 << (SHIFT - 1),
                 low: if last { -2_048 } else { 0 },
                 high: 2_047,
                 saturates: true,

@@ -97,7 +97,13 @@ fn every_labelled_model_is_proven_and_verified() {
             data.samples()
         );
         assert_eq!(shown, expected, "{}", supported.name);
-        assert!(bytes < 40 << 10, "{}: {bytes}", supported.name);
+        // attention has many more operations than the rest
+        let attention = ["attn", "sdpa", "resnet"];
+        let limit = match attention.iter().any(|word| supported.name.contains(word)) {
+            true => 64 << 10,
+            false => 32 << 10,
+        };
+        assert!(bytes < limit, "{}: {bytes}", supported.name);
     }
 }
 
