@@ -71,15 +71,6 @@ impl AddAssign for ExactSum {
     }
 }
 
-/// `Σ weights·smalls`, up to the shorter of both lists.
-pub(crate) fn dot<T: Copy + Into<i64>>(weights: &[Scalar], smalls: &[T]) -> Scalar {
-    let mut sum = ExactSum::default();
-    for (weight, small) in weights.iter().zip(smalls) {
-        sum.add(&Weight::from(weight), (*small).into());
-    }
-    sum.value()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,9 +93,11 @@ mod tests {
         let (weights, smalls): (Vec<Scalar>, Vec<i64>) = pairs.unzip();
         let mut expected = Scalar::ZERO;
         let (mut first, mut second) = (ExactSum::default(), ExactSum::default());
+        let mut sum = ExactSum::default();
         for (index, (weight, small)) in weights.iter().zip(&smalls).enumerate() {
             expected += *weight * from_signed(*small);
-            assert_eq!(dot(&weights[..=index], &smalls[..=index]), expected);
+            sum.add(&Weight::from(weight), *small);
+            assert_eq!(sum.value(), expected);
             let part = match index % 3 {
                 0 => &mut first,
                 _ => &mut second,
