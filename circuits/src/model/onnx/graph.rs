@@ -109,12 +109,18 @@ pub(super) fn prepare(bytes: &[u8]) -> Result<Prepared, ImportError> {
     }
     check_order(graph)?;
     let (scores, classifies) = find_scores(graph)?;
+    if graph.input.iter().any(|input| input.name == scores) {
+        return Err(ImportError::NotClassifier {
+            reason: "its scores are its input".to_owned(),
+        });
+    }
     keep_ancestors(graph, &scores);
-    graph
-        .node
-        .iter()
-        .flat_map(|node| &node.attribute)
-        .filter_map(|a| a.t.as_ref())
+    let attributes = || graph.node.iter().flat_map(|node| &node.attribute);
+    let branches = attributes().filter_map(|attribute| attribute.g.as_ref());
+    let inner = branches.flat_map(|branch| branch.node.iter().flat_map(|node| &node.attribute));
+    attributes()
+        .chain(inner)
+        .filter_map(|attribute| attribute.t.as_ref())
         .try_for_each(check_tensor)?;
     graph.initializer.iter().try_for_each(check_tensor)?;
     check_fills(graph)?;
@@ -457,6 +463,9 @@ fn keep_ancestors(graph: &mut GraphProto, scores: &str) {
     for node in std::mem::take(&mut graph.node).into_iter().rev() {
         if node.output.iter().any(|output| needed.contains(output)) {
             needed.extend(node.input.iter().cloned());
+            let branches = node.attribute.iter().filter_map(|a| a.g.as_ref());
+            let inner = branches.flat_map(|branch| &branch.node);
+            needed.extend(inner.flat_map(|inner| inner.input.iter().cloned()));
             kept.push(node);
         }
     }

@@ -28,8 +28,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde::Serialize;
 use thiserror::Error;
 use tract_onnx::prelude::{
-    Framework, InferenceFact, InferenceModel, InferenceModelExt, OutletId, TractError, TractResult,
-    TypedModel,
+    Arc, Framework, InferenceFact, InferenceModel, InferenceModelExt, OutletId, Tensor, TractError,
+    TractResult, TypedModel,
 };
 use tract_onnx::tract_hir::infer::Factoid;
 
@@ -160,16 +160,27 @@ impl Imported {
         let mut prepared = graph::prepare(bytes)?;
         operators::check(&prepared)?;
         rewrite::standardise(&mut prepared)?;
-        let typed = match (analyse(&prepared), prepared.batch) {
+        let mut made = Self::of(&prepared);
+        if matches!(made, Err(ImportError::Analysis { .. }))
+            && rewrite::to_single_precision(&mut prepared)
+        {
+            // tract has some operators in single precision only
+            made = Self::of(&prepared);
+        }
+        match (made, prepared.batch) {
             (Err(ImportError::Analysis { .. }), Some(rows)) => {
                 let reason = format!(
                     "its batch is fixed at {rows} rows; export it with a batch axis of any size (dynamic_axes, dynamic_shapes)"
                 );
-                return Err(ImportError::Input { reason });
+                Err(ImportError::Input { reason })
             }
-            (analysed, _) => analysed?,
-        };
-        let graph = fold::fold(walk::walk(&typed, &prepared)?);
+            (made, _) => made,
+        }
+    }
+
+    fn of(prepared: &graph::Prepared) -> Result<Self, ImportError> {
+        let typed = analyse(prepared)?;
+        let graph = fold::fold(walk::walk(&typed, prepared)?);
         let nodes = graph.nodes.len() as u64;
         match nodes <= MAX_GRAPH_NODES {
             true => Ok(Self { graph, typed }),
@@ -215,10 +226,15 @@ fn bound_constants(model: &mut InferenceModel) -> Result<(), ImportError> {
                 )
                 .map_err(failed)?;
             let taken = known.iter().map(|tensor| tensor.len() as u64).sum();
+            let named = match model.node(id).op.name().as_ref() {
+                "ConstantOfShape" => entries_named(known.first()),
+                "Expand" | "MultiBroadcastTo" => entries_named(known.get(1)),
+                _ => 0,
+            };
             for fact in &made {
-                let entries = entries(fact, taken)?;
+                let entries = entries(fact, taken)?.max(named);
                 total = total.saturating_add(entries);
-                if entries > MAX_PARAMETERS || total > 4 * MAX_PARAMETERS {
+                if total > MAX_PARAMETERS {
                     return Err(ImportError::TooLarge {
                         what: "entries in computed constants",
                         found: total,
@@ -265,6 +281,16 @@ fn infer_one(model: &mut InferenceModel, id: usize, facts: &Facts) -> TractResul
         model.set_outlet_fact(OutletId::new(id, slot), fact)?;
     }
     Ok(())
+}
+
+/// Entries of a tensor of a given shape. tract keeps only the low half of such sizes.
+fn entries_named(shape: Option<&Arc<Tensor>>) -> u64 {
+    let sizes = shape.and_then(|shape| shape.cast_to::<i64>().ok());
+    let sizes = sizes.and_then(|sizes| Some(sizes.to_plain_array_view::<i64>().ok()?.into_owned()));
+    sizes.map_or(0, |sizes| {
+        let sizes = sizes.iter().map(|size| size.unsigned_abs());
+        sizes.fold(1, u64::saturating_mul)
+    })
 }
 
 /// Entries of a tensor that is made from `taken` entries; when tract cannot tell beforehand, it picks among these.

@@ -102,6 +102,10 @@ pub(super) fn check(prepared: &Prepared) -> Result<(), ImportError> {
             continue;
         }
         live.extend(node.output.iter().map(String::as_str));
+        let decided = !live.contains(node.input.first().map_or("", String::as_str));
+        if node.op_type == "If" && decided && is_squeeze(node) {
+            continue;
+        }
         if !is_supported(node, prepared) {
             refused.push(unsupported(operator(node), node_name(node)));
         }
@@ -110,6 +114,18 @@ pub(super) fn check(prepared: &Prepared) -> Result<(), ImportError> {
         true => Ok(()),
         false => Err(ImportError::Unsupported(refused)),
     }
+}
+
+/// Whether a choice is the legacy exporter's way to squeeze an axis whose length it does not know.
+fn is_squeeze(node: &NodeProto) -> bool {
+    let simple = ["Constant", "Identity", "Squeeze", "Unsqueeze"];
+    let branches = node
+        .attribute
+        .iter()
+        .filter_map(|attribute| attribute.g.as_ref());
+    branches
+        .flat_map(|branch| &branch.node)
+        .all(|inner| inner.domain.is_empty() && simple.contains(&inner.op_type.as_str()))
 }
 
 fn is_supported(node: &NodeProto, prepared: &Prepared) -> bool {

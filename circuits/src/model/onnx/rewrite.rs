@@ -7,6 +7,7 @@ use std::slice::from_ref;
 
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::type_proto::Value;
 use tract_onnx::pb::{AttributeProto, NodeProto, OperatorSetIdProto, TensorProto};
 
 use super::ImportError;
@@ -16,8 +17,7 @@ use super::graph::{ML, Prepared, attribute, check_class_labels, node_name};
 /// tract reads otherwise.
 pub(super) fn standardise(prepared: &mut Prepared) -> Result<(), ImportError> {
     let double_input = prepared.graph().input.iter().any(|input| {
-        let Some(tract_onnx::pb::type_proto::Value::TensorType(tensor)) =
-            input.r#type.as_ref().and_then(|t| t.value.as_ref())
+        let Some(Value::TensorType(tensor)) = input.r#type.as_ref().and_then(|t| t.value.as_ref())
         else {
             return false;
         };
@@ -39,6 +39,9 @@ pub(super) fn standardise(prepared: &mut Prepared) -> Result<(), ImportError> {
             (ML, "LinearRegressor") => rewritten.linear_regressor(&node)?,
             ("" | "ai.onnx", "Celu") => rewritten.celu(&node)?,
             ("" | "ai.onnx", "PRelu") => rewritten.parametric_relu(node, constants),
+            ("" | "ai.onnx", "ConstantOfShape") if attribute(&node, "value").is_none() => {
+                rewritten.zeros(node);
+            }
             (ML, "ArrayFeatureExtractor") => rewritten.feature_extractor(node),
             (ML, "Normalizer") => {
                 let absolute = attribute(&node, "norm").is_some_and(|norm| norm.s == b"L1");
@@ -370,6 +373,23 @@ impl Rewritten {
         self.push("Add", &node, &[scaled, gained], &node.output[..1], vec![]);
     }
 
+    /// Zeros are of single precision unless the node says otherwise; tract takes double.
+    fn zeros(&mut self, mut node: NodeProto) {
+        let zero = TensorProto {
+            dims: vec![1],
+            data_type: DataType::Float as i32,
+            raw_data: vec![0; 4],
+            ..Default::default()
+        };
+        node.attribute.push(AttributeProto {
+            name: "value".to_owned(),
+            r#type: AttributeType::Tensor as i32,
+            t: Some(zero),
+            ..Default::default()
+        });
+        self.nodes.push(node);
+    }
+
     /// Columns by index.
     fn feature_extractor(&mut self, node: NodeProto) {
         let axis = AttributeProto {
@@ -380,6 +400,47 @@ impl Rewritten {
         };
         self.push("Gather", &node, &node.input, &node.output, vec![axis]);
     }
+}
+
+/// Makes a file of double precision one of single precision; says whether there was anything to do.
+pub(super) fn to_single_precision(prepared: &mut Prepared) -> bool {
+    let graph = prepared.graph_mut();
+    let (single, double) = (DataType::Float as i32, DataType::Double as i32);
+    let mut changed = false;
+    for input in &mut graph.input {
+        if let Some(Value::TensorType(tensor)) =
+            input.r#type.as_mut().and_then(|kind| kind.value.as_mut())
+            && tensor.elem_type == double
+        {
+            tensor.elem_type = single;
+            changed = true;
+        }
+    }
+    for attribute in graph.node.iter_mut().flat_map(|node| &mut node.attribute) {
+        if attribute.name == "to" && attribute.i == i64::from(double) {
+            attribute.i = i64::from(single);
+            changed = true;
+        }
+    }
+    let attributes = graph.node.iter_mut().flat_map(|node| &mut node.attribute);
+    let tensors = attributes.filter_map(|attribute| attribute.t.as_mut());
+    for tensor in tensors.chain(&mut graph.initializer) {
+        if tensor.data_type != double {
+            continue;
+        }
+        let raw = tensor.raw_data.as_chunks::<8>().0;
+        let values: Vec<f64> = match raw.is_empty() {
+            true => std::mem::take(&mut tensor.double_data),
+            false => raw.iter().map(|item| f64::from_le_bytes(*item)).collect(),
+        };
+        tensor.raw_data = values
+            .iter()
+            .flat_map(|value| (*value as f32).to_le_bytes())
+            .collect();
+        tensor.data_type = single;
+        changed = true;
+    }
+    changed
 }
 
 /// The content of a float32 tensor.

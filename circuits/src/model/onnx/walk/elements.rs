@@ -577,6 +577,17 @@ pub(super) fn select(builder: &mut Builder, context: &Context) -> Step {
     if let Some(found) = builder.recognised(&condition, &samples)? {
         return Ok(Some(found));
     }
+    // a guard against overflow: one of the branches serves everywhere
+    for (branch, known) in [left, right].into_iter().zip(&branches) {
+        if let (Value::Tensor(view), Ok(known)) = (branch, known)
+            && known.iter().any(|(root, values)| {
+                let same = samples.iter().find(|(other, _)| other == root);
+                same.is_some_and(|(_, chosen)| pointwise::agree(chosen, values))
+            })
+        {
+            return Ok(view.broadcast(output));
+        }
+    }
     Ok(match samples.is_empty() {
         true => None,
         false => Some(builder.phantom(&condition, samples)?),

@@ -91,6 +91,7 @@ pub(super) fn walk(typed: &TypedModel, prepared: &Prepared) -> Result<FloatGraph
         let node = builder.push(FloatOp::Input, own.to_vec())?;
         values.insert((*source).into(), Value::Tensor(View::whole(node, &shape)));
     }
+    let mut computed = 0u64;
     for id in order {
         let node = typed.node(id);
         let outlet = OutletId::from(id);
@@ -114,6 +115,17 @@ pub(super) fn walk(typed: &TypedModel, prepared: &Prepared) -> Result<FloatGraph
         let value = match inputs.iter().any(|input| matches!(input, Value::Unknown)) {
             true => Value::Unknown,
             false => match step(&mut builder, typed, node, &inputs)? {
+                Some(Value::Constant(constant)) => {
+                    computed += constant.len() as u64;
+                    if computed > MAX_PARAMETERS {
+                        return Err(too_large(
+                            "entries in computed constants",
+                            computed,
+                            MAX_PARAMETERS,
+                        ));
+                    }
+                    Value::Constant(constant)
+                }
                 Some(value) => value,
                 None => {
                     report(&mut reports, node, prepared);

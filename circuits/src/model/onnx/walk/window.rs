@@ -78,8 +78,12 @@ impl Track {
 fn tracks(spec: &PoolSpec, context: &Context) -> Option<[Track; 2]> {
     let (input, output) = (context.shapes.first()?, context.output);
     let axes = input.len().checked_sub(2)?;
-    let small = spec.kernel_shape.iter().all(|kernel| *kernel <= MAX_KERNEL);
-    let fits = small
+    let sound = |axis: usize| {
+        (1..=MAX_KERNEL).contains(&spec.kernel_shape[axis])
+            && spec.stride(axis) > 0
+            && spec.dilation(axis) > 0
+    };
+    let fits = (0..spec.rank()).all(sound)
         && spec.data_format == DataFormat::NCHW
         && input[0] == 1
         && (1..=2).contains(&axes)
