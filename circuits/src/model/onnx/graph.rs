@@ -124,6 +124,12 @@ pub(super) fn prepare(bytes: &[u8]) -> Result<Prepared, ImportError> {
         .try_for_each(check_tensor)?;
     graph.initializer.iter().try_for_each(check_tensor)?;
     check_fills(graph)?;
+    graph.node.iter().try_for_each(check_order_of_axes)?;
+    graph.node.iter().try_for_each(check_integers)?;
+    // so that what is found later can be traced back
+    for node in &mut graph.node {
+        node.name = node_name(node);
+    }
     let batch = fix_input(graph)?;
     graph.output = vec![ValueInfoProto {
         name: scores,
@@ -232,6 +238,55 @@ fn check_tensor(tensor: &TensorProto) -> Result<(), ImportError> {
         false => Err(wrong(
             "holds another number of elements than its shape says",
         )),
+    }
+}
+
+/// Sizes and distances are small; tract keeps only the low half of some. Slices may end anywhere beyond.
+fn check_integers(node: &NodeProto) -> Result<(), ImportError> {
+    let attributes = node.attribute.iter().filter(|_| node.op_type != "Slice");
+    let mut integers = attributes.flat_map(|a| a.ints.iter().chain([&a.i]));
+    match integers.find(|value| i32::try_from(**value).is_err()) {
+        None => Ok(()),
+        Some(value) => Err(ImportError::invalid(format!(
+            "node {:?} has the attribute {value}",
+            node_name(node)
+        ))),
+    }
+}
+
+/// An order of axes names each once; tract looks for ever otherwise.
+fn check_order_of_axes(node: &NodeProto) -> Result<(), ImportError> {
+    let order = attribute(node, "perm").map_or(&[][..], |perm| &perm.ints);
+    let all = 0..order.len() as i64;
+    match all.clone().all(|axis| order.contains(&axis)) {
+        true => Ok(()),
+        false => Err(ImportError::invalid(format!(
+            "node {:?} has the order of axes {order:?}",
+            node_name(node)
+        ))),
+    }
+}
+
+/// The axes that a node's attributes name must be those of its input, which has `rank`. tract relies on it.
+pub(super) fn check_axes(node: &NodeProto, rank: usize) -> Result<(), ImportError> {
+    let names = ["axis", "axes"]
+        .into_iter()
+        .filter_map(|name| attribute(node, name));
+    let axes: Vec<i64> = names
+        .flat_map(|attribute| attribute.ints.iter().copied().chain([attribute.i]))
+        .collect();
+    // a step that adds axes counts those, too
+    let adds = matches!(node.op_type.as_str(), "Unsqueeze" | "Flatten" | "OneHot");
+    let rank = (rank + if adds { axes.len() } else { 0 }) as i64;
+    match axes
+        .iter()
+        .find(|axis| !(-rank..rank.max(1)).contains(*axis))
+    {
+        None => Ok(()),
+        Some(axis) => Err(ImportError::invalid(format!(
+            "node {:?} has the axis {axis}, its input has {rank}",
+            node_name(node)
+        ))),
     }
 }
 

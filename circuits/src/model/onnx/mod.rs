@@ -23,13 +23,15 @@ mod statistics;
 mod view;
 mod walk;
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::Serialize;
 use thiserror::Error;
+use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::{
-    Arc, Framework, InferenceFact, InferenceModel, InferenceModelExt, OutletId, Tensor, TractError,
-    TractResult, TypedModel,
+    Framework, InferenceFact, InferenceModel, InferenceModelExt, OutletId, TractError, TractResult,
+    TypedModel,
 };
 use tract_onnx::tract_hir::infer::Factoid;
 
@@ -201,17 +203,32 @@ fn analyse(prepared: &graph::Prepared) -> Result<TypedModel, ImportError> {
         .model_for_proto_model(&prepared.proto);
     let failed = |error: TractError| ImportError::analysis(format!("{error:#}"));
     let mut model = parsed.map_err(failed)?;
-    bound_constants(&mut model)?;
+    bound_constants(&mut model, prepared)?;
     model.into_typed().map_err(failed)
 }
 
 /// tract computes constants as it meets them and looks at their size afterwards, when a few bytes have long filled the
 /// memory; so every size is inferred before.
-fn bound_constants(model: &mut InferenceModel) -> Result<(), ImportError> {
+fn bound_constants(
+    model: &mut InferenceModel,
+    prepared: &graph::Prepared,
+) -> Result<(), ImportError> {
+    let nodes = prepared.graph().node.iter();
+    let nodes: HashMap<&str, &NodeProto> = nodes.map(|node| (node.name.as_str(), node)).collect();
     let failed = |error: TractError| ImportError::analysis(format!("{error:#}"));
     let mut total = 0u64;
     for id in model.eval_order().map_err(failed)? {
         let facts = facts_around(model, id).map_err(failed)?;
+        let rank = facts
+            .inputs
+            .first()
+            .and_then(|fact| fact.shape.rank().concretize());
+        if let (Some(node), Some(rank)) = (nodes.get(model.node(id).name.as_str()), rank) {
+            graph::check_axes(node, usize::try_from(rank).unwrap_or(0))?;
+        }
+        if let Some(node) = nodes.get(model.node(id).name.as_str()) {
+            check_sizes(&node.op_type, &facts.inputs)?;
+        }
         let known = facts.inputs.iter().map(|fact| fact.value.concretize());
         let known = known
             .collect::<Option<Vec<_>>>()
@@ -226,13 +243,8 @@ fn bound_constants(model: &mut InferenceModel) -> Result<(), ImportError> {
                 )
                 .map_err(failed)?;
             let taken = known.iter().map(|tensor| tensor.len() as u64).sum();
-            let named = match model.node(id).op.name().as_ref() {
-                "ConstantOfShape" => entries_named(known.first()),
-                "Expand" | "MultiBroadcastTo" => entries_named(known.get(1)),
-                _ => 0,
-            };
             for fact in &made {
-                let entries = entries(fact, taken)?.max(named);
+                let entries = entries(fact, taken)?;
                 total = total.saturating_add(entries);
                 if total > MAX_PARAMETERS {
                     return Err(ImportError::TooLarge {
@@ -283,14 +295,29 @@ fn infer_one(model: &mut InferenceModel, id: usize, facts: &Facts) -> TractResul
     Ok(())
 }
 
-/// Entries of a tensor of a given shape. tract keeps only the low half of such sizes.
-fn entries_named(shape: Option<&Arc<Tensor>>) -> u64 {
-    let sizes = shape.and_then(|shape| shape.cast_to::<i64>().ok());
-    let sizes = sizes.and_then(|sizes| Some(sizes.to_plain_array_view::<i64>().ok()?.into_owned()));
-    sizes.map_or(0, |sizes| {
-        let sizes = sizes.iter().map(|size| size.unsigned_abs());
-        sizes.fold(1, u64::saturating_mul)
-    })
+/// Sizes that come as constants; tract keeps only the low half of them.
+fn check_sizes(operator: &str, inputs: &[InferenceFact]) -> Result<(), ImportError> {
+    let sizes = match operator {
+        "ConstantOfShape" => inputs,
+        "Expand" | "OneHot" | "Pad" | "Reshape" | "Tile" => inputs.get(1..2).unwrap_or_default(),
+        _ => return Ok(()),
+    };
+    for sizes in sizes.iter().filter_map(|fact| fact.value.concretize()) {
+        let sizes = sizes.cast_to::<i64>().map_err(ImportError::analysis)?;
+        let sizes = sizes.to_plain_array_view::<i64>();
+        let sizes = sizes.map_err(ImportError::analysis)?;
+        if let Some(size) = sizes
+            .iter()
+            .find(|size| size.unsigned_abs() > MAX_PARAMETERS)
+        {
+            return Err(ImportError::TooLarge {
+                what: "entries in one tensor",
+                found: size.unsigned_abs(),
+                limit: MAX_PARAMETERS,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Entries of a tensor that is made from `taken` entries; when tract cannot tell beforehand, it picks among these.
