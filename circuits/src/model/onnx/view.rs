@@ -218,11 +218,8 @@ impl View {
     /// The axis of a node of `shape` that an axis of this view runs along, exactly.
     pub(super) fn node_axis(&self, axis: usize, shape: &[usize]) -> Option<usize> {
         let own = self.axes[axis];
-        let found = shape
-            .iter()
-            .zip(strides(shape))
-            .position(|(length, stride)| *length > 1 && Axis::new(*length, stride) == own);
-        found
+        let mut axes = shape.iter().zip(strides(shape));
+        axes.position(|(length, stride)| *length > 1 && Axis::new(*length, stride) == own)
     }
 
     /// Where each entry is in the node, row-major.
