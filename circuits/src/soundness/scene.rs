@@ -270,10 +270,11 @@ impl Scene {
         let system = channel.finish().system;
         let value = |form: &crate::argument::form::Form| form.value(&talk.pads);
         let zero = system.zero.iter().all(|f| value(f) == Scalar::ZERO);
-        let products = system
-            .products
-            .iter()
-            .all(|[a, b, c]| value(a) * value(b) == value(c));
+        let products = system.products.iter().all(|sum| {
+            let products = sum.products.iter();
+            let found: Scalar = products.map(|[a, b]| value(a) * value(b)).sum();
+            found == value(&sum.total)
+        });
         let mut vector = talk.mask.clone();
         for (opened, row, weight) in &opening.rows {
             let (cells, bits) = match opened {
