@@ -7,7 +7,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 /// Most chunks of one test set.
-pub const MAX_CHUNKS: usize = 1_024;
+pub(crate) const MAX_CHUNKS: usize = 1_024;
 
 /// Part `index` of `count` parts of a test set, as equal as they can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

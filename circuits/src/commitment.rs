@@ -15,8 +15,9 @@ use rand_core::SeedableRng;
 use rayon::prelude::*;
 use thiserror::Error;
 
+use crate::argument::bounds::Bounds;
 use crate::argument::opening::parameter_rows;
-use crate::argument::plan::row_bits_for;
+use crate::argument::plan::{Score, row_bits_for};
 use crate::field::{Point, Scalar};
 use crate::generators::{GeneratorCache, GeneratorsError};
 use crate::graph::Graph;
@@ -38,6 +39,9 @@ pub enum CommitError {
         /// Rows of all hidden tensors.
         found: usize,
     },
+    /// More work than any verifier does, even for a single sample.
+    #[error("{0}")]
+    Cost(String),
     /// No generators.
     #[error(transparent)]
     Generators(#[from] GeneratorsError),
@@ -206,7 +210,7 @@ impl CommittedModel {
     /// Commits to `model`, with fresh blinds and salt.
     ///
     /// # Errors
-    /// When the model is too large for any proof, or this machine has no generators or no entropy.
+    /// When the model is too large or too deep for any proof, or this machine has no generators or no entropy.
     pub fn new(
         generators: &GeneratorCache,
         model: IntegerModel,
@@ -219,6 +223,14 @@ impl CommittedModel {
         if found > MAX_POINTS {
             return Err(CommitError::Points { found });
         }
+        // a model that nobody would check must not be registered, for it could never be proven
+        let score = match graph.outputs() {
+            1 => Score::Squares,
+            _ => Score::Hits { k: 1 },
+        };
+        Bounds::of(graph, 1, score, row_bits)
+            .check()
+            .map_err(|error| CommitError::Cost(error.to_string()))?;
         let mut rng = ChaCha20Rng::from_seed(fresh_seed("model commitment", &[&model.to_bytes()])?);
         let blinds: Vec<Vec<Scalar>> = rows
             .iter()

@@ -71,7 +71,7 @@ pub enum ProveError {
     },
     /// No chunk is small enough.
     #[error(
-        "a proof about a single sample of this model takes {} MiB of memory, the limit is {} MiB; allow at least {0} MiB, or use a smaller model",
+        "the smallest chunk's proof of this model takes {} MiB of memory, the limit is {} MiB; allow at least {0} MiB, or use a smaller model",
         .needed.div_ceil(1 << 20),
         .limit >> 20
     )]
@@ -92,6 +92,21 @@ pub enum ProveError {
     /// More work than any verifier does.
     #[error("{0}")]
     Cost(String),
+    /// An error that the two limbs of MAE do not hold.
+    #[error(
+        "sample {sample}: the model's absolute error of {error} target steps is above {largest}, the most that mae can prove for this model; prove mse, rmse or r2 instead, or quantise for a coarser target step"
+    )]
+    AbsoluteError {
+        /// Index of the sample.
+        sample: usize,
+        /// In steps of the target.
+        error: u64,
+        /// The largest that can be proven.
+        largest: u64,
+    },
+    /// Chunks that do not make a submission.
+    #[error(transparent)]
+    Join(#[from] JoinError),
     /// A score that no tally holds.
     #[error("the score of this model is out of range; check the targets' step")]
     Tally,
@@ -165,7 +180,7 @@ pub fn prove(
         let begin = |stage| progress.begin(stage, done(stage, index, count));
         chunks.push(job.prove(chunk, &begin)?);
     }
-    join(chunks, data).map_err(|error| ProveError::System(error.to_string()))
+    Ok(join(chunks, data)?)
 }
 
 /// Proves one chunk, whatever memory that takes.
@@ -274,6 +289,7 @@ impl<'a> Job<'a> {
         let first = range.start;
         let witness = Witness::new(&plan, &batch, |input| model.run(input))
             .map_err(|error| self.located(error, first))?;
+        self.check_errors(&witness, &batch, first)?;
         let Proven { proof, tally_blind } =
             self.prove_batch(chunk, &plan, &batch, &witness, begin)?;
         Ok(ProvenChunk {
@@ -290,6 +306,30 @@ impl<'a> Job<'a> {
             tally_blind,
             proof,
         })
+    }
+
+    /// Refuses errors that MAE's two limbs of `range_bits` bits do not hold: their proof would fail.
+    fn check_errors(
+        &self,
+        witness: &Witness,
+        batch: &Batch<'_>,
+        first: usize,
+    ) -> Result<(), ProveError> {
+        if self.metric != Metric::Mae {
+            return Ok(());
+        }
+        let graph = self.committed.model().graph();
+        let largest = (1u64 << (2 * graph.range_bits)) - 1;
+        let pairs = witness.nodes[graph.output].iter().zip(batch.values());
+        let errors = pairs.map(|(output, target)| output.abs_diff(i64::from(*target)));
+        match errors.enumerate().find(|(_, error)| *error > largest) {
+            Some((index, error)) => Err(ProveError::AbsoluteError {
+                sample: first + index,
+                error,
+                largest,
+            }),
+            None => Ok(()),
+        }
     }
 
     /// Finds the sample that an error is about: the first that the model cannot be run on.
@@ -342,7 +382,6 @@ impl<'a> Job<'a> {
             model: CommittedRows {
                 parameters: self.committed.model().parameters(),
                 row_bits: self.row_bits,
-                points: commitment.points(),
                 blinds: self.committed.blinds(),
             },
             seed: self.seed(witness)?,

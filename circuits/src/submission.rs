@@ -149,6 +149,13 @@ pub(crate) struct RawSubmission<'a> {
 impl<'a> RawSubmission<'a> {
     /// Reads everything but points and the proofs' insides.
     pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        if bytes.len() as u64 > MAX_PROOF_BYTES {
+            return Err(DecodeError::TooLong {
+                what: "a submitted proof",
+                found: bytes.len() as u64,
+                limit: MAX_PROOF_BYTES,
+            });
+        }
         let mut reader = Reader::new(bytes);
         read_magic(&mut reader, SUBMISSION, "magic: this is not an agon proof")?;
         let (samples, features) = (u32::decode(&mut reader)?, u32::decode(&mut reader)?);
@@ -341,6 +348,16 @@ pub enum JoinError {
     /// Other data than was proven about.
     #[error("the chunks are about other data; use the data set that they were proven on")]
     Data,
+    /// More bytes than a submission holds.
+    #[error(
+        "the proof of {chunks} chunks has {found} bytes, a submission holds {MAX_PROOF_BYTES}; prove in fewer chunks, with more memory, or use a smaller model"
+    )]
+    Bytes {
+        /// Chunks of the proof.
+        chunks: usize,
+        /// Bytes of all.
+        found: usize,
+    },
     /// A sum that no tally holds.
     #[error("the chunks' scores add up to no valid score; prove them anew")]
     Tally,
@@ -349,7 +366,7 @@ pub enum JoinError {
 /// Joins the proofs of all chunks of one test set, in any order, into one that shows the total alone.
 ///
 /// # Errors
-/// When one is missing, doubled or of another proof.
+/// When one is missing, doubled or of another proof, or they are more than a submission holds.
 pub fn join(mut chunks: Vec<ProvenChunk>, data: &Dataset) -> Result<Submission, JoinError> {
     chunks.sort_by_key(|chunk| chunk.chunk.index());
     let first = chunks.first().ok_or(JoinError::Nothing)?;
@@ -399,10 +416,18 @@ pub fn join(mut chunks: Vec<ProvenChunk>, data: &Dataset) -> Result<Submission, 
     }
     let opened = first.statement.clone();
     let tally = tally_of(opened.metric, &numbers, &data.summary()).ok_or(JoinError::Tally)?;
-    Ok(Submission {
+    let submission = Submission {
         opened,
         tally,
         proofs: chunks.into_iter().map(|chunk| chunk.proof).collect(),
         tally_blind,
-    })
+    };
+    let found = submission.to_bytes().len();
+    match found as u64 > MAX_PROOF_BYTES {
+        true => Err(JoinError::Bytes {
+            chunks: count,
+            found,
+        }),
+        false => Ok(submission),
+    }
 }

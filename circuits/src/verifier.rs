@@ -121,7 +121,8 @@ pub struct Expected<'a> {
     pub context: &'a Context,
     /// The registered digest; `None` accepts any model.
     pub model: Option<ModelDigest>,
-    /// The competition's limit.
+    /// The competition's limit. It counts the numbers of the graph's tensors as they are written, though each is committed
+    /// with its axes padded to powers of two, and the padding may hold numbers too.
     pub max_parameters: u64,
     /// The metric asked for; `None` accepts any that fits the task.
     pub metric: Option<Metric>,
@@ -165,7 +166,6 @@ struct Left<'a> {
 struct Data<'a> {
     set: &'a Dataset,
     digest: DataDigest,
-    summary: DatasetSummary,
 }
 
 impl Verifier {
@@ -199,15 +199,19 @@ impl Verifier {
         proofs: &[(&[u8], &Expected<'_>)],
         data: &Dataset,
     ) -> Vec<Result<Verified, VerifyError>> {
+        let summary = data.summary();
+        let prepared: Vec<Result<Prepared<'_>, VerifyError>> = proofs
+            .iter()
+            .map(|(bytes, expected)| self.prepare(bytes, data, &summary, expected))
+            .collect();
+        // hashing a large test set is no cheap check: it waits until there is a proof that passed those
+        if !prepared.iter().any(Result::is_ok) {
+            return prepared.into_iter().map(refused_early).collect();
+        }
         let data = Data {
             set: data,
             digest: data.digest(),
-            summary: data.summary(),
         };
-        let prepared: Vec<Result<Prepared<'_>, VerifyError>> = proofs
-            .iter()
-            .map(|(bytes, expected)| self.prepare(bytes, &data, expected))
-            .collect();
         // the weights of the sums depend on everything that could be chosen
         let mut transcript = Transcript::new("batch");
         transcript.absorb("data", &data.digest.to_bytes());
@@ -249,18 +253,19 @@ impl Verifier {
     fn prepare<'a>(
         &self,
         bytes: &[u8],
-        data: &Data<'_>,
+        data: &Dataset,
+        summary: &DatasetSummary,
         expected: &Expected<'a>,
     ) -> Result<Prepared<'a>, VerifyError> {
         let raw = RawSubmission::read(bytes).map_err(Rejection::from)?;
-        check_claims(&raw, bytes, data, expected)?;
+        check_claims(&raw, data, summary, expected)?;
         let row_bits = model_row_bits(&raw.commitment.graph);
         let sizes = raw.sizes().map_err(Rejection::from)?;
         let mut keys = Vec::with_capacity(sizes.len());
         for (index, sizes) in sizes.iter().enumerate() {
             let chunk = Chunk::new(index, raw.chunks()).map_err(too_much)?;
-            let plan = plan_of(&raw.commitment.graph, chunk, raw.metric, data.set, row_bits)?;
-            let k = check_sizes(&plan, chunk, data.set, row_bits, sizes)?;
+            let plan = plan_of(&raw.commitment.graph, chunk, raw.metric, data, row_bits)?;
+            let k = check_sizes(&plan, chunk, data, row_bits, sizes)?;
             keys.push((chunk, plan.row_bits, k));
         }
         let submission = raw.complete().map_err(Rejection::from)?;
@@ -279,6 +284,11 @@ impl Verifier {
     }
 }
 
+/// When no proof of a batch is prepared, each has its reason.
+fn refused_early(prepared: Result<Prepared<'_>, VerifyError>) -> Result<Verified, VerifyError> {
+    Err(prepared.err().unwrap_or(Rejection::Proof.into()))
+}
+
 fn too_much(reason: impl ToString) -> Rejection {
     Rejection::Cost {
         reason: reason.to_string(),
@@ -287,11 +297,10 @@ fn too_much(reason: impl ToString) -> Rejection {
 
 fn check_claims(
     raw: &RawSubmission<'_>,
-    bytes: &[u8],
-    data: &Data<'_>,
+    data: &Dataset,
+    summary: &DatasetSummary,
     expected: &Expected<'_>,
 ) -> Result<(), Rejection> {
-    debug_assert!(bytes.len() >= raw.commitment_bytes.len());
     let graph = &raw.commitment.graph;
     let same = |what, found: usize, expected: usize| match found == expected {
         true => Ok(()),
@@ -301,11 +310,11 @@ fn check_claims(
             expected,
         }),
     };
-    let (samples, width) = (data.set.samples(), data.set.width());
+    let (samples, width) = (data.samples(), data.width());
     same("a number of samples of", raw.samples, samples)?;
     same("a number of features of", raw.features, width)?;
     same("a number of inputs of", graph.inputs(), width)?;
-    let outputs = data.set.task().outputs();
+    let outputs = data.task().outputs();
     same("a number of outputs of", graph.outputs(), outputs)?;
     if raw.chunks() > samples {
         return Err(too_much(
@@ -321,7 +330,7 @@ fn check_claims(
     if expected.tally.is_some_and(|tally| *tally != raw.tally) {
         return Err(Rejection::Claim);
     }
-    raw.metric.check(&raw.tally, &data.summary)?;
+    raw.metric.check(&raw.tally, summary)?;
     let (found, limit) = (graph.parameter_count(), expected.max_parameters);
     if found > limit {
         return Err(Rejection::Parameters { found, limit });

@@ -150,13 +150,6 @@ impl Channel {
         (0..count).map(|_| self.challenge(name)).collect()
     }
 
-    /// Puts a public number into the history.
-    pub(crate) fn absorb(&mut self, name: &'static str, values: &[Scalar]) {
-        if !matches!(self.side, Side::Counting) {
-            self.transcript.absorb_scalars(name, values);
-        }
-    }
-
     /// The number that a form stands for; the prover's only, zero to the others.
     pub(crate) fn value(&self, form: &Form) -> Scalar {
         match &self.side {

@@ -45,7 +45,6 @@ pub(crate) enum ProofError {
 pub(crate) struct CommittedRows<'a> {
     pub(crate) parameters: &'a [Vec<i64>],
     pub(crate) row_bits: u32,
-    pub(crate) points: &'a [Vec<Point>],
     pub(crate) blinds: &'a [Vec<Scalar>],
 }
 

@@ -102,7 +102,6 @@ impl Scene {
             model: CommittedRows {
                 parameters: &self.example.parameters,
                 row_bits: self.model_row_bits,
-                points: &self.points,
                 blinds: &self.blinds,
             },
             seed: [7; 32],

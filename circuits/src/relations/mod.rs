@@ -38,7 +38,7 @@ mod verifier;
 use agon_protocol::codec::{Decode, DecodeError, Encode, Reader, encode_bytes};
 
 pub(crate) use deferred::Deferred;
-pub(crate) use keys::{KeyError, ProvingRelationKey, RelationKey, RelationKeys};
+pub(crate) use keys::{KeyError, RelationKey, RelationKeys};
 pub(crate) use pads::Pads;
 pub(crate) use prover::{RelationsError, prove};
 pub(crate) use system::{Form, ProductSum, System};

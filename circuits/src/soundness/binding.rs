@@ -83,7 +83,6 @@ impl Curve {
             model: CommittedRows {
                 parameters: &self.scene.parameters,
                 row_bits: ROW_BITS,
-                points: &self.points,
                 blinds: &self.blinds,
             },
             seed: [seed; 32],
