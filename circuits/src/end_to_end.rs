@@ -1,34 +1,36 @@
 //! Random models of every operation under every metric: executed, committed, proven, encoded, verified; and refused when
 //! anything about them is changed.
 
-use agon_protocol::codec::{Decode, Encode};
+use agon_protocol::codec::{Decode, DecodeError, Encode};
 use agon_protocol::identity::AccountId;
 use agon_protocol::metric::{Metric, Tally};
-use agon_protocol::statement::{Context, Dataset, Targets};
+use agon_protocol::statement::{Context, Dataset, FeatureEncoding, InputEncoding, Targets};
 
 use crate::chunk::Chunk;
-use crate::commitment::{Commitment, CommittedModel};
+use crate::commitment::{CommitError, Commitment, CommittedModel};
 use crate::generators::GeneratorCache;
+use crate::graph::{Graph, Node, Op, Shape};
+use crate::model::IntegerModel;
 use crate::model::executor::random_graph::{Random, case};
 use crate::prover::{JoinError, ProveError, Settings, Stage, join, prove, prove_chunk};
 use crate::standalone_context;
 use crate::submission::{ProvenChunk, Submission};
 use crate::verifier::{Expected, Rejection, Verified, Verifier, VerifyError};
 
-struct Scene {
-    generators: GeneratorCache,
-    verifier: Verifier,
-    context: Context,
-    committed: CommittedModel,
-    data: Dataset,
-    metric: Metric,
+pub(crate) struct Scene {
+    pub(crate) generators: GeneratorCache,
+    pub(crate) verifier: Verifier,
+    pub(crate) context: Context,
+    pub(crate) committed: CommittedModel,
+    pub(crate) data: Dataset,
+    pub(crate) metric: Metric,
 }
 
 fn quiet(_: Stage, _: f64) {}
 
 impl Scene {
     /// The model of a seed with `samples` samples, random answers, and a metric that fits.
-    fn new(seed: u64, samples: usize) -> Self {
+    pub(crate) fn new(seed: u64, samples: usize) -> Self {
         let case = case(seed);
         let mut random = Random(seed ^ 0x5eed);
         let outputs = case.graph.outputs();
@@ -75,7 +77,7 @@ impl Scene {
         }
     }
 
-    fn prove(&self) -> Submission {
+    pub(crate) fn prove(&self) -> Submission {
         let settings = Settings::default();
         let Self {
             generators,
@@ -91,7 +93,7 @@ impl Scene {
         .unwrap()
     }
 
-    fn chunk(&self, index: usize, count: usize) -> ProvenChunk {
+    pub(crate) fn chunk(&self, index: usize, count: usize) -> ProvenChunk {
         let chunk = Chunk::new(index, count).unwrap();
         let Self {
             generators,
@@ -364,4 +366,121 @@ fn what_does_not_fit_is_refused_before_proving() {
         .unwrap_or(chunk);
     let error = prove_chunk(generators, committed, data, *metric, context, empty, &quiet);
     assert!(matches!(error, Err(ProveError::Empty { .. })));
+}
+
+/// Two limbs of 8 to 10 bits hold no error of 2^24 target steps.
+#[test]
+fn absolute_errors_beyond_two_limbs_are_refused_before_anything_is_committed() {
+    let mut seeds = (0..200).filter(|seed| case(*seed).graph.outputs() == 1 && seed % 4 == 2);
+    let mut scene = Scene::new(seeds.next().unwrap(), 4);
+    assert_eq!(scene.metric, Metric::Mae);
+    scene.prove();
+    let Targets::Values { exponent, values } = scene.data.targets() else {
+        panic!("a model with one output is a regressor");
+    };
+    let mut values = values.clone();
+    values[2] = agon_protocol::limits::MAX_TARGET;
+    let targets = Targets::Values {
+        exponent: *exponent,
+        values,
+    };
+    let inputs = scene.data.inputs(0..4).to_vec();
+    scene.data = Dataset::with_targets(scene.data.width(), inputs, targets).unwrap();
+    for chunk in [Chunk::WHOLE, Chunk::new(1, 2).unwrap()] {
+        let proven = prove_chunk(
+            &scene.generators,
+            &scene.committed,
+            &scene.data,
+            Metric::Mae,
+            &scene.context,
+            chunk,
+            &|stage: Stage, _: f64| assert_eq!(stage, Stage::Witness),
+        );
+        let Err(ProveError::AbsoluteError { sample, .. }) = proven else {
+            panic!("{chunk}: {proven:?}");
+        };
+        assert_eq!(sample, 2);
+    }
+    // the remedy that the error names
+    scene.metric = Metric::Mse;
+    let submission = scene.prove();
+    scene.verify(&submission.to_bytes(), None).unwrap();
+}
+
+/// A thousand additions without a rounding: no verifier would go through them, so nobody should register them.
+#[test]
+fn a_model_too_deep_to_verify_is_not_committed() {
+    let bias = |node: usize| Op::Bias {
+        input: node,
+        bias: node,
+    };
+    let model = |depth: usize| {
+        let rounding = Op::Requant {
+            input: depth,
+            shift: 0,
+            offset: 0,
+            low: -100,
+            high: 100,
+            saturates: false,
+            table: None,
+        };
+        let ops = (0..depth).map(bias).chain([rounding]);
+        let shape = Shape(vec![1]);
+        let graph = Graph {
+            range_bits: 8,
+            nodes: std::iter::once(Op::Input)
+                .chain(ops)
+                .map(|op| Node {
+                    op,
+                    shape: shape.clone(),
+                })
+                .collect(),
+            parameters: vec![shape.clone(); depth],
+            tables: Vec::new(),
+            output: depth + 1,
+        };
+        let feature = FeatureEncoding {
+            exponent: 0,
+            offset: 0,
+            max: 1,
+        };
+        let encoding = InputEncoding {
+            features: vec![feature],
+        };
+        IntegerModel::new(graph, vec![vec![0]; depth], &encoding).unwrap()
+    };
+    let generators = GeneratorCache::new(std::env::temp_dir().join("agon-test-generators"));
+    let owner = standalone_context().competitor;
+    assert!(CommittedModel::new(&generators, model(100), owner).is_ok());
+    assert!(matches!(
+        CommittedModel::new(&generators, model(1_000), owner),
+        Err(CommitError::Cost(_))
+    ));
+}
+
+/// A submission is a blob, whose size the protocol limits.
+#[test]
+fn more_bytes_than_a_blob_holds_are_not_read() {
+    let scene = Scene::new(8, 2);
+    let mut bytes = scene.prove().to_bytes();
+    bytes.resize(agon_protocol::limits::MAX_PROOF_BYTES as usize + 1, 0);
+    let rejected = scene.verify(&bytes, None);
+    assert!(matches!(
+        rejected,
+        Err(VerifyError::Rejected(Rejection::Encoding(
+            DecodeError::TooLong { .. }
+        )))
+    ));
+    // chunks that fit one by one may not fit together
+    let mut chunks: Vec<ProvenChunk> = (0..2).map(|index| scene.chunk(index, 2)).collect();
+    for chunk in &mut chunks {
+        chunk
+            .proof
+            .messages
+            .resize(1 << 14, crate::field::Scalar::from(1));
+    }
+    assert!(matches!(
+        join(chunks, &scene.data),
+        Err(JoinError::Bytes { chunks: 2, .. })
+    ));
 }

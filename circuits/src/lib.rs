@@ -36,6 +36,8 @@ mod standalone;
 #[cfg(test)]
 mod end_to_end;
 #[cfg(test)]
+mod mutations;
+#[cfg(test)]
 mod soundness;
 
 pub use chunk::{Chunk, ChunkError};

@@ -85,6 +85,7 @@ impl Channel {
     }
 
     /// Products so far.
+    #[cfg(test)]
     pub(crate) fn products(&self) -> usize {
         self.system.products.len()
     }

@@ -15,7 +15,9 @@ use crate::relations::RelationsProof;
 pub(crate) use encoding::ProofSizes;
 pub(crate) use prover::{CommittedRows, Making, ProofError, Proven, message_count, prove};
 pub(crate) use rows::commit_parameters;
-pub(crate) use verifier::{Checking, Refused, verify};
+#[cfg(test)]
+pub(crate) use verifier::Refused;
+pub(crate) use verifier::{Checking, verify};
 
 /// A proof.
 #[derive(Debug, Clone, PartialEq, Eq)]
