@@ -125,6 +125,7 @@ pub(crate) fn to_affine(points: &[Projective]) -> Vec<Point> {
 
 /// `task(0), task(1), …` on all cores, as affine points.
 #[cfg(test)]
+#[cfg(test)]
 pub(crate) fn points_of(
     count: usize,
     task: impl Fn(usize) -> Projective + Send + Sync,

@@ -50,6 +50,7 @@ impl Transcript {
 
     /// Several challenges.
     #[cfg(test)]
+    #[cfg(test)]
     pub(crate) fn challenges(&mut self, name: &'static str, count: usize) -> Vec<Scalar> {
         (0..count).map(|_| self.challenge(name)).collect()
     }

@@ -84,12 +84,6 @@ impl Channel {
         self.sent
     }
 
-    /// Products so far.
-    #[cfg(test)]
-    pub(crate) fn products(&self) -> usize {
-        self.system.products.len()
-    }
-
     /// A hidden number, masked. The prover gives it, the others give anything.
     ///
     /// A verifier that runs out of messages goes on with zeros: the caller compares counts first, so this never
