@@ -169,6 +169,12 @@ fn measure(model: IntegerModel, data: &Dataset, runs: usize) -> Result<(), Failu
         model.graph().parameter_count(),
         data.samples()
     );
+    if runs == 0 {
+        let work = agon_circuits::quote::work(model.graph(), data.samples(), metric)?;
+        println!("{}", serde_json::to_string(&work)?);
+        println!("{} {}", serde_json::to_string(&work.prove_terms())?, serde_json::to_string(&work.verify_terms())?);
+        return Ok(());
+    }
     // once a process: generators and keys
     let prepare = || -> Result<(CommittedModel, _), Failure> {
         let committed = CommittedModel::new(&generators, model.clone(), context.competitor)?;

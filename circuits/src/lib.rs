@@ -13,10 +13,12 @@ pub mod model;
 pub mod commitment;
 pub mod generators;
 pub mod prover;
+pub mod quote;
 pub mod submission;
 pub mod verifier;
 
 mod argument;
+mod calibration;
 mod inner;
 mod progress;
 mod proof;
@@ -40,7 +42,10 @@ mod mutations;
 #[cfg(test)]
 mod soundness;
 
+pub use calibration::Calibration;
 pub use chunk::{Chunk, ChunkError};
+pub use cost::Work;
 pub use cpu::{UnsupportedCpu, check_cpu};
+pub use quote::{Quote, quote};
 pub use standalone::standalone_context;
 pub use submission::FORMAT_VERSION;

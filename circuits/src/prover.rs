@@ -14,9 +14,9 @@ use crate::argument::batch::Batch;
 use crate::argument::bounds::Bounds;
 use crate::argument::plan::Plan;
 use crate::argument::witness::Witness;
-use crate::chunk::{Chunk, MAX_CHUNKS};
+use crate::chunk::Chunk;
 use crate::commitment::{CommittedModel, model_row_bits};
-use crate::cost::Cost;
+use crate::cost::{NoChunks, Work, chunks_within};
 use crate::generators::{GeneratorCache, GeneratorsError};
 use crate::model::{InputError, RunError};
 use crate::progress::done;
@@ -130,6 +130,16 @@ fn kind(task: &Task) -> &'static str {
     match task {
         Task::Classification { .. } => "classes, such as accuracy",
         Task::Regression { .. } => "values, such as mse",
+    }
+}
+
+impl ProveError {
+    /// No number of chunks keeps a limit of memory.
+    pub(crate) fn of_chunks(refused: NoChunks, limit: u64) -> Self {
+        match refused {
+            NoChunks::Memory(needed) => Self::Memory { needed, limit },
+            NoChunks::Messages(count) => Self::Messages(count),
+        }
     }
 }
 
@@ -252,19 +262,9 @@ impl<'a> Job<'a> {
 
     /// The fewest chunks that each take no more than `limit` bytes.
     fn chunks_within(&self, limit: u64) -> Result<usize, ProveError> {
-        let samples = self.data.samples();
-        let most = samples.min(MAX_CHUNKS);
-        let memory = |count: usize| {
-            let plan = self.plan(samples.div_ceil(count), count > 1);
-            Cost::of(&plan).memory_bytes()
-        };
-        // chunks of a power of two samples waste nothing, but any number will do
-        (1..=most)
-            .find(|count| memory(*count) <= limit)
-            .ok_or_else(|| ProveError::Memory {
-                needed: memory(most),
-                limit,
-            })
+        let work = |samples, count| Work::of(&self.plan(samples, count > 1), self.row_bits);
+        let chunks = chunks_within(work, self.data.samples(), limit);
+        chunks.map_err(|refused| ProveError::of_chunks(refused, limit))
     }
 
     fn prove(

@@ -6,6 +6,7 @@
 
 use ff::Field;
 
+use super::flow::{Claim, Opened};
 use super::form::{Form, ProductSum, System};
 use crate::field::Scalar;
 use crate::transcript::Transcript;
@@ -21,9 +22,27 @@ pub(crate) struct Channel {
     system: System,
     /// Challenges, when counting.
     drawn: u64,
+    noted: Noted,
     /// Where a dishonest prover sends another number, for tests: the message's index, and by how much it is larger.
     #[cfg(test)]
     pub(crate) lie: Option<(usize, Scalar)>,
+}
+
+/// The size of a sumcheck's instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub(crate) variables: usize,
+    pub(crate) tables: usize,
+    pub(crate) degree: usize,
+}
+
+/// What a prover would have to do, noted when counting.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Noted {
+    /// The instances of each sumcheck, in order. The last one is the opening's.
+    pub(crate) sumchecks: Vec<Vec<Extent>>,
+    /// What each claim that is opened is about.
+    pub(crate) opened: Vec<Opened>,
 }
 
 enum Side {
@@ -64,6 +83,7 @@ impl Channel {
             shown: 0,
             system: System::default(),
             drawn: 1,
+            noted: Noted::default(),
             #[cfg(test)]
             lie: None,
         }
@@ -82,6 +102,32 @@ impl Channel {
     /// Messages so far.
     pub(crate) fn sent(&self) -> usize {
         self.sent
+    }
+
+    /// When counting, notes a sumcheck.
+    pub(crate) fn note_sumcheck(&mut self, extents: impl Iterator<Item = Extent>) {
+        if let Side::Counting = self.side {
+            self.noted.sumchecks.push(extents.collect());
+        }
+    }
+
+    /// When counting, notes what is opened.
+    pub(crate) fn note_opened(&mut self, claims: &[Claim]) {
+        if let Side::Counting = self.side {
+            let claims = claims.iter().map(|claim| claim.opened);
+            self.noted.opened.extend(claims);
+        }
+    }
+
+    /// What was noted.
+    pub(crate) fn noted(self) -> Noted {
+        self.noted
+    }
+
+    /// Products so far.
+    #[cfg(test)]
+    pub(crate) fn products(&self) -> usize {
+        self.system.products.len()
     }
 
     /// A hidden number, masked. The prover gives it, the others give anything.

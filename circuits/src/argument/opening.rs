@@ -74,6 +74,7 @@ pub(crate) fn open(
     claims: &[Claim],
     numbers: Option<&dyn Numbers>,
 ) -> Opening {
+    channel.note_opened(claims);
     let weights = powers(channel.challenge("claims"), claims.len());
     let groups = group(plan, model_row_bits, claims, &weights);
     let width = 1usize << plan.row_bits;

@@ -7,7 +7,7 @@
 use ff::Field;
 use rayon::prelude::*;
 
-use super::channel::Channel;
+use super::channel::{Channel, Extent};
 use super::form::Form;
 use super::multilinear::zero_weight;
 use crate::field::{Scalar, batch_invert, powers};
@@ -311,6 +311,11 @@ impl Proving {
 pub(crate) fn sumcheck(channel: &mut Channel, mut instances: Vec<Instance<'_>>) -> Vec<Outcome> {
     let rounds = instances.iter().map(|i| i.variables).max().unwrap_or(0);
     let degree = instances.iter().map(Instance::degree).max().unwrap_or(1);
+    channel.note_sumcheck(instances.iter().map(|instance| Extent {
+        variables: instance.variables,
+        tables: instance.tables.len(),
+        degree: instance.degree(),
+    }));
     let weights = powers(channel.challenge("combine claims"), instances.len());
     let mut claim = Form::zero();
     for (weight, instance) in weights.iter().zip(&instances) {

@@ -175,7 +175,7 @@ pub(crate) fn adds_whole_tensors(graph: &Graph, route: &Route, node: NodeId) -> 
 }
 
 /// The nodes whose values some sumcheck or lookup runs over.
-fn kept_nodes(graph: &Graph) -> Vec<bool> {
+pub(crate) fn kept_nodes(graph: &Graph) -> Vec<bool> {
     let mut kept = vec![false; graph.nodes.len()];
     kept[graph.output] = true;
     for (index, node) in graph.nodes.iter().enumerate() {
