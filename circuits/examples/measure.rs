@@ -1,9 +1,11 @@
 //! Times a proof and its verification, through the public interface.
 //!
-//! `cargo run --release -p agon-circuits --example measure -- dense 784,128,10 1000 [RUNS]`: a dense classifier of these sizes
-//! with made-up weights on so many made-up samples. `… -- model FILE.onnx DATA.npz [RUNS]`: a real one on its test rows.
+//! `cargo run --release -p agon-circuits --example measure -- dense 784,128,10 1000 [RUNS [MEMORY]]`: a dense classifier of these
+//! sizes with made-up weights on so many made-up samples. `… -- model FILE.onnx DATA.npz [RUNS [MEMORY]]`: a real one on its
+//! test rows. MEMORY limits what a proof takes, in MiB.
 //!
 //! Prints the least of RUNS (3): CPU seconds of the whole process, and seconds of wall time. Memory is the process's peak.
+//! After each comes what was quoted. With 0 runs nothing is proven: prints the quote and the work it is computed from.
 
 #![allow(clippy::print_stdout, reason = "its output is its result")]
 
@@ -17,9 +19,10 @@ use agon_circuits::data::{encode, fit_encoding, fit_task, load};
 use agon_circuits::generators::GeneratorCache;
 use agon_circuits::graph::{Graph, Node, Op, Shape};
 use agon_circuits::model::{IntegerModel, import, quantise};
-use agon_circuits::prover::{Settings, Stage, prove};
-use agon_circuits::standalone_context;
+use agon_circuits::prover::{DEFAULT_MEMORY_BYTES, Settings, Stage, prove};
+use agon_circuits::quote::{self, quote};
 use agon_circuits::verifier::{Expected, Verifier};
+use agon_circuits::{Calibration, standalone_context};
 use agon_protocol::codec::Encode;
 use agon_protocol::metric::Metric;
 use agon_protocol::statement::{Dataset, FeatureEncoding, InputEncoding, Task};
@@ -156,7 +159,25 @@ fn real(model: &str, data: &str) -> Result<(IntegerModel, Dataset), Failure> {
     Ok((model, encode(&encoding, &file.test, task)?))
 }
 
-fn measure(model: IntegerModel, data: &Dataset, runs: usize) -> Result<(), Failure> {
+/// Bytes in MiB, rounded up.
+fn mebibytes(bytes: u64) -> u64 {
+    bytes.div_ceil(1 << 20)
+}
+
+fn print_quote(model: &IntegerModel, data: &Dataset, metric: Metric) -> Result<(), Failure> {
+    let work = quote::work(model.graph(), data.samples(), metric)?;
+    println!("work {}", serde_json::to_string(&work)?);
+    let terms = (work.prove_terms(), work.verify_terms());
+    println!("terms {}", serde_json::to_string(&terms)?);
+    Ok(())
+}
+
+fn measure(
+    model: IntegerModel,
+    data: &Dataset,
+    runs: usize,
+    settings: &Settings,
+) -> Result<(), Failure> {
     let folder = std::env::temp_dir().join("agon-test-generators");
     let (generators, verifier) = (GeneratorCache::new(&folder), Verifier::new(&folder));
     let context = standalone_context();
@@ -169,16 +190,24 @@ fn measure(model: IntegerModel, data: &Dataset, runs: usize) -> Result<(), Failu
         model.graph().parameter_count(),
         data.samples()
     );
+    let limit = settings.memory_bytes;
+    let speed = Calibration::load(&folder);
+    let quote = quote(model.graph(), data.samples(), metric, limit, &speed)?;
+    println!(
+        "quoted: prove {:.3} CPU s, verify {:.3} CPU s, {} bytes, {} chunks, memory {} MiB of {}",
+        quote.prove_cpu_seconds,
+        quote.verify_cpu_seconds,
+        quote.proof_bytes,
+        quote.chunks,
+        mebibytes(quote.memory_bytes),
+        mebibytes(limit)
+    );
     if runs == 0 {
-        let work = agon_circuits::quote::work(model.graph(), data.samples(), metric)?;
-        println!("{}", serde_json::to_string(&work)?);
-        println!("{} {}", serde_json::to_string(&work.prove_terms())?, serde_json::to_string(&work.verify_terms())?);
-        return Ok(());
+        return print_quote(&model, data, metric);
     }
     // once a process: generators and keys
     let prepare = || -> Result<(CommittedModel, _), Failure> {
         let committed = CommittedModel::new(&generators, model.clone(), context.competitor)?;
-        let settings = Settings::default();
         let quiet = |_: Stage, _: f64| {};
         let proof = prove(
             &generators,
@@ -186,7 +215,7 @@ fn measure(model: IntegerModel, data: &Dataset, runs: usize) -> Result<(), Failu
             data,
             metric,
             &context,
-            &settings,
+            settings,
             &quiet,
         )?;
         Ok((committed, proof))
@@ -195,7 +224,6 @@ fn measure(model: IntegerModel, data: &Dataset, runs: usize) -> Result<(), Failu
     let committed = timed("commit to the model", 1, 1, || {
         CommittedModel::new(&generators, model.clone(), context.competitor)
     })?;
-    let settings = Settings::default();
     let quiet = |_: Stage, _: f64| {};
     let submission = timed("prove", runs, 1, || {
         prove(
@@ -204,7 +232,7 @@ fn measure(model: IntegerModel, data: &Dataset, runs: usize) -> Result<(), Failu
             data,
             metric,
             &context,
-            &settings,
+            settings,
             &quiet,
         )
     })?;
@@ -239,11 +267,16 @@ fn measure(model: IntegerModel, data: &Dataset, runs: usize) -> Result<(), Failu
 }
 
 fn run(arguments: &[String]) -> Result<(), Failure> {
-    let usage = "write dense SIZES SAMPLES [RUNS] or model FILE.onnx DATA.npz [RUNS]";
+    let usage =
+        "write dense SIZES SAMPLES [RUNS [MEMORY]] or model FILE.onnx DATA.npz [RUNS [MEMORY]]";
     let [kind, first, second, rest @ ..] = arguments else {
         return Err(usage.into());
     };
     let runs = rest.first().map_or(Ok(3), |runs| runs.parse())?;
+    let memory_bytes = match rest.get(1) {
+        Some(mebibytes) => mebibytes.parse::<u64>()?.saturating_mul(1 << 20),
+        None => DEFAULT_MEMORY_BYTES,
+    };
     let (model, data) = match kind.as_str() {
         "dense" => {
             let sizes = first
@@ -257,7 +290,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
         "model" => real(first, second)?,
         _ => return Err(usage.into()),
     };
-    measure(model, &data, runs)
+    measure(model, &data, runs, &Settings { memory_bytes })
 }
 
 fn main() -> ExitCode {

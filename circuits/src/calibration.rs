@@ -5,7 +5,6 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use ff::Field;
 use group::{Curve, Group};
 use serde::{Deserialize, Serialize};
 
@@ -122,7 +121,8 @@ fn run(points: &[Point], scalars: &[Scalar]) -> f64 {
 /// Seconds that this thread has run; where the system does not say, seconds that have passed.
 fn clock() -> f64 {
     let of_thread = fs::read_to_string("/proc/thread-self/schedstat").ok();
-    let nanoseconds = of_thread.and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok());
+    let nanoseconds =
+        of_thread.and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok());
     match nanoseconds {
         Some(nanoseconds) => nanoseconds as f64 * 1e-9,
         None => START.elapsed().as_secs_f64(),

@@ -200,7 +200,7 @@ impl Work {
         program
             + 24 * self.parameters
             + 256 * self.row_length
-            + 1024 * self.relation_rows
+            + 2048 * self.relation_rows
             + witness
             + run.max(lookups).max(sumchecks).max(opening)
     }

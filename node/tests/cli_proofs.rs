@@ -72,6 +72,7 @@ fn a_check_reports_float_and_integer_scores() {
         "float_score",
         "integer_score",
         "flips",
+        "quote",
     ] {
         assert!(!report[field].is_null(), "{field} of {report}");
     }

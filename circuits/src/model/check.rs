@@ -1,5 +1,6 @@
 //! What a competitor wants to know before registering: is the model supported, and does it score the same in integers?
 
+use agon_protocol::metric::Metric;
 use agon_protocol::statement::{Dataset, Targets, Task};
 use serde::Serialize;
 use thiserror::Error;
@@ -8,7 +9,11 @@ use super::executor::RunError;
 use super::float_graph::{FloatGraph, Head};
 use super::onnx::{ImportError, ReferenceError, ReferenceModel, Unsupported};
 use super::quantise::{QuantiseError, quantise};
+use crate::calibration::Calibration;
 use crate::data::{Answers, DataError, DataFile, encode, fit_encoding, fit_task, power_of_two};
+use crate::graph::Graph;
+use crate::prover::ProveError;
+use crate::quote::{Quote, quote};
 
 /// Why a model cannot be checked on data.
 #[derive(Debug, Error)]
@@ -38,6 +43,9 @@ pub enum CheckError {
         /// Features of the data.
         data: usize,
     },
+    /// The model cannot be proven on this many samples.
+    #[error(transparent)]
+    Quote(#[from] ProveError),
     /// Outputs and labels that do not belong together.
     #[error(
         "the model has {outputs} outputs, the labels name {classes} classes; train a classifier with one output a class"
@@ -77,6 +85,8 @@ pub struct Report {
     pub largest_difference: Option<f64>,
     /// Binary logarithm of the range table's size: what precision the model needs.
     pub range_bits: Option<u32>,
+    /// What a proof on the test rows takes, by the metric above; only if asked for, see [`check_and_quote`].
+    pub quote: Option<Quote>,
     /// Every operator that is not supported.
     pub unsupported: Vec<Unsupported>,
 }
@@ -114,10 +124,42 @@ pub fn check_task(model: &FloatGraph, data: &DataFile) -> Result<Task, CheckErro
 /// # Errors
 /// When the file is no model or does not fit the data. Unsupported operators are not an error but part of the report.
 pub fn check(bytes: &[u8], data: &DataFile) -> Result<Report, CheckError> {
+    Ok(compare(bytes, data)?.0)
+}
+
+/// As [`check`], with what a proof takes on a machine of this speed in so much memory.
+///
+/// # Errors
+/// As [`check`], and when no proof of this model on so many rows can be made.
+pub fn check_and_quote(
+    bytes: &[u8],
+    data: &DataFile,
+    memory_bytes: u64,
+    calibration: &Calibration,
+) -> Result<Report, CheckError> {
+    let (report, graph) = compare(bytes, data)?;
+    let (Some(graph), Some(task)) = (graph, report.task) else {
+        return Ok(report);
+    };
+    let metric = match task {
+        Task::Classification { .. } => Metric::Accuracy,
+        Task::Regression { .. } => Metric::Mse,
+    };
+    let quote = quote(&graph, report.samples, metric, memory_bytes, calibration)?;
+    Ok(Report {
+        quote: Some(quote),
+        ..report
+    })
+}
+
+/// The report, and the network that would be proven if the model is supported.
+fn compare(bytes: &[u8], data: &DataFile) -> Result<(Report, Option<Graph>), CheckError> {
     let samples = data.test.rows();
     let reference = match ReferenceModel::new(bytes) {
         Ok(reference) => reference,
-        Err(ImportError::Unsupported(unsupported)) => return Ok(refused(samples, unsupported)),
+        Err(ImportError::Unsupported(unsupported)) => {
+            return Ok((refused(samples, unsupported), None));
+        }
         Err(error) => return Err(error.into()),
     };
     let graph = reference.graph();
@@ -135,7 +177,7 @@ pub fn check(bytes: &[u8], data: &DataFile) -> Result<Report, CheckError> {
         range_bits: Some(model.graph().range_bits),
         ..refused(samples, Vec::new())
     };
-    Ok(match task {
+    let report = match task {
         Task::Classification { .. } => {
             let float: Vec<usize> = float.iter().map(|scores| graph.class(scores)).collect();
             let integer = integer.iter().map(|logits| super::first_largest(logits));
@@ -153,7 +195,8 @@ pub fn check(bytes: &[u8], data: &DataFile) -> Result<Report, CheckError> {
             let (float, integer) = (float.collect::<Vec<_>>(), integer.collect::<Vec<_>>());
             regression(report, targets, &float, &integer)
         }
-    })
+    };
+    Ok((report, Some(model.graph().clone())))
 }
 
 /// What is known of a model that is not supported.
@@ -170,6 +213,7 @@ fn refused(samples: usize, unsupported: Vec<Unsupported>) -> Report {
         integer_r2: None,
         flips: None,
         largest_difference: None,
+        quote: None,
         range_bits: None,
         unsupported,
     }

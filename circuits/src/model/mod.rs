@@ -9,7 +9,7 @@ pub mod float_graph;
 mod onnx;
 mod quantise;
 
-pub use check::{CheckError, Report, check, check_task};
+pub use check::{CheckError, Report, check, check_and_quote, check_task};
 pub use executor::{BoundsError, InputError, IntegerModel, RunError};
 pub use float_graph::FloatGraph;
 pub use onnx::{ImportError, MAX_MODEL_BYTES, ReferenceError, ReferenceModel, Unsupported, import};

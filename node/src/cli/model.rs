@@ -4,12 +4,14 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use agon_circuits::Calibration;
 use agon_circuits::model::{self, Report};
+use agon_circuits::prover::DEFAULT_MEMORY_BYTES;
 use clap::Subcommand;
 use serde::Serialize;
 
 use super::failure::{Failure, Next};
-use super::home::read_file;
+use super::home::{generator_cache, read_file};
 use super::task::Wish;
 use super::{Outcome, Session, proof, task};
 
@@ -17,7 +19,8 @@ use super::{Outcome, Session, proof, task};
 pub(crate) enum ModelCommand {
     /// Say whether a model is supported, and compare its float and integer scores on data
     ///
-    /// Exit code 1 when it is not supported; the report names each unsupported operator.
+    /// Exit code 1 when it is not supported; the report names each unsupported operator. Also says what a proof on the test
+    /// part would take on this machine, without proving: its speed is measured on the first use.
     Check {
         /// The model (.onnx)
         model: PathBuf,
@@ -83,6 +86,25 @@ impl fmt::Display for Checked {
                 format!("predictions differ by up to {difference:.6}"),
             )?;
         }
+        if let Some(quote) = report.quote {
+            let memory = quote.memory_bytes.div_ceil(1 << 20);
+            line(
+                "proving",
+                format!(
+                    "about {:.1} CPU seconds and {memory} MiB of memory",
+                    quote.prove_cpu_seconds
+                ),
+            )?;
+            let parts = match quote.chunks {
+                1 => String::new(),
+                chunks => format!(" in {chunks} chunks"),
+            };
+            line("proof", format!("{} bytes{parts}", quote.proof_bytes))?;
+            line(
+                "verifying",
+                format!("about {:.2} CPU seconds", quote.verify_cpu_seconds),
+            )?;
+        }
         Ok(())
     }
 }
@@ -102,7 +124,8 @@ pub(crate) fn run(command: &ModelCommand, session: &Session) -> Result<Outcome, 
 fn check(path: &Path, data: &Path, session: &Session) -> Result<Outcome, Failure> {
     let bytes = read_file(path)?;
     let file = task::load(data)?;
-    let report = model::check(&bytes, &file)
+    let calibration = Calibration::load(&generator_cache());
+    let report = model::check_and_quote(&bytes, &file, DEFAULT_MEMORY_BYTES, &calibration)
         .next("give an ONNX model and the data of its task")
         .map_err(|failure| failure.during(path.display()))?;
     let supported = report.supported;
