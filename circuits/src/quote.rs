@@ -171,10 +171,10 @@ impl Work {
 
 /// Seconds of each of [`Work::prove_terms`] on the reference machine.
 const PROVE_SECONDS: [f64; 11] = [
-    1.0e-1, 2.56e-4, 2.77e-5, 5.5e-4, 3.36e-7, 1.47e-7, 3.63e-8, 2.14e-7, 5.99e-7, 1.0e-9, 1.37e-9,
+    9.0e-2, 2.57e-4, 3.08e-5, 6.67e-4, 1.47e-7, 1.2e-7, 2.0e-7, 1.76e-7, 5.99e-7, 1.72e-8, 1.17e-9,
 ];
 /// Seconds of each of [`Work::verify_terms`] on the reference machine.
-const VERIFY_SECONDS: [f64; 7] = [4.55e-3, 9.92e-6, 5.87e-6, 0.0, 1.05e-5, 1.69e-8, 6.46e-10];
+const VERIFY_SECONDS: [f64; 7] = [6.3e-3, 9.61e-6, 5.74e-6, 2.0e-5, 4.51e-6, 1.07e-8, 6.24e-9];
 
 fn seconds<const N: usize>(terms: &[f64; N], each: &[f64; N]) -> f64 {
     terms
