@@ -21,6 +21,8 @@ use crate::relations::rows_needed;
 /// Counts of one proof's work: what its time and its memory are proportional to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Work {
+    /// Whether it is one of several chunks, which are proven one after another.
+    pub is_part: bool,
     /// Samples of the proof.
     pub samples: u64,
     /// Features of all samples.
@@ -81,6 +83,7 @@ impl Work {
         let (messages, noted) = counted(plan, model_row_bits);
         let k = rows_needed(messages).ok_or(TooManyMessages(messages))?;
         let mut work = Self {
+            is_part: plan.hidden_tally,
             samples: plan.samples as u64,
             row_length: 1 << plan.row_bits,
             rows: plan.rows() as u64,
@@ -208,7 +211,9 @@ impl Work {
             112 * self.opening_groups * self.row_length,
         ];
         let largest = stages.into_iter().max().unwrap_or(0);
-        program + model + generators + witness + largest
+        // what one chunk's proof frees is in pieces that the next one's lists do not all fit into
+        let gaps = if self.is_part { largest / 4 } else { 0 };
+        program + model + generators + witness + largest + gaps
     }
 }
 

@@ -4,6 +4,8 @@
 //! plan's counts ([`Work`]), each with the time that one of it took on a reference machine, times this machine's
 //! [`Calibration`]. What a machine does once, deriving generators and keys, is not in them; nor is importing the model.
 
+use std::ops::Range;
+
 use agon_protocol::codec::Encode;
 use agon_protocol::metric::Metric;
 use serde::Serialize;
@@ -53,13 +55,18 @@ pub fn quote(
         verify_cpu_seconds: 0.0,
         chunks,
     };
+    let mut shared_by_chunks = 0.0f64;
     for (count, work) in parts {
         let times = count as f64 * calibration.factor();
         quote.prove_cpu_seconds += times * seconds(&work.prove_terms(), &PROVE_SECONDS);
-        quote.verify_cpu_seconds += times * seconds(&work.verify_terms(), &VERIFY_SECONDS);
+        // all chunks' sums of points are one sum over the same generators
+        let [shared, own] = work.verify_seconds();
+        quote.verify_cpu_seconds += times * own;
+        shared_by_chunks = shared_by_chunks.max(shared * calibration.factor());
         quote.memory_bytes = quote.memory_bytes.max(work.memory_bytes());
         quote.proof_bytes += count as u64 * work.proof_bytes();
     }
+    quote.verify_cpu_seconds += shared_by_chunks;
     Ok(quote)
 }
 
@@ -154,6 +161,13 @@ impl Work {
         .map(|count| count as f64)
     }
 
+    /// Seconds of a verification on the reference machine: what all proofs of one submission share, and this one's own.
+    fn verify_seconds(&self) -> [f64; 2] {
+        let (terms, each) = (self.verify_terms(), VERIFY_SECONDS);
+        let of = |range: Range<usize>| seconds(&terms[range.clone()], &each[range]);
+        [of(0..SHARED_TERMS), of(SHARED_TERMS..terms.len())]
+    }
+
     /// What the time of a verification is proportional to.
     pub fn verify_terms(&self) -> [f64; 7] {
         [
@@ -176,7 +190,10 @@ const PROVE_SECONDS: [f64; 11] = [
 /// Seconds of each of [`Work::verify_terms`] on the reference machine.
 const VERIFY_SECONDS: [f64; 7] = [6.3e-3, 9.61e-6, 5.74e-6, 2.0e-5, 4.51e-6, 1.07e-8, 6.24e-9];
 
-fn seconds<const N: usize>(terms: &[f64; N], each: &[f64; N]) -> f64 {
+/// The first of [`Work::verify_terms`] count once for all chunks.
+const SHARED_TERMS: usize = 3;
+
+fn seconds(terms: &[f64], each: &[f64]) -> f64 {
     terms
         .iter()
         .zip(each)
