@@ -451,7 +451,23 @@ fn a_model_too_deep_to_verify_is_not_committed() {
     };
     let generators = GeneratorCache::new(std::env::temp_dir().join("agon-test-generators"));
     let owner = standalone_context().competitor;
-    assert!(CommittedModel::new(&generators, model(100), owner).is_ok());
+    // what is just shallow enough is proven and verified, on a thread with the stack of any other
+    let targets = Targets::Values {
+        exponent: 0,
+        values: vec![3, -1],
+    };
+    let folder = std::env::temp_dir().join("agon-test-generators");
+    let scene = Scene {
+        committed: CommittedModel::new(&generators, model(510), owner).unwrap(),
+        data: Dataset::with_targets(1, vec![0, 1], targets).unwrap(),
+        verifier: Verifier::new(&folder),
+        generators: GeneratorCache::new(folder),
+        context: standalone_context(),
+        metric: Metric::Mse,
+    };
+    let submission = scene.prove();
+    assert_eq!(submission.tally().numbers(), [3 * 3 + 2 * 2]);
+    scene.verify(&submission.to_bytes(), None).unwrap();
     assert!(matches!(
         CommittedModel::new(&generators, model(1_000), owner),
         Err(CommitError::Cost(_))
