@@ -162,7 +162,9 @@ impl Contest<'_> {
 
         self.timeline
             .act("The host seals the test set and puts up the prize");
-        let competition = self.open(host, &windows)?;
+        let (competition, height) = self.open(host, &windows)?;
+        // each competitor asks a validator of its own
+        network.wait_for_block(height, self.interrupt)?;
         self.timeline.act("Competitors commit to hidden models");
         self.register(competitors, &competition, network)?;
         self.timeline
@@ -196,7 +198,7 @@ impl Contest<'_> {
         })
     }
 
-    fn open(&self, host: &Player, windows: &Windows) -> Result<CompetitionId, Failure> {
+    fn open(&self, host: &Player, windows: &Windows) -> Result<(CompetitionId, u64), Failure> {
         let data = host.actor.folder.join(DIGITS.name);
         let seconds = |count: u64| format!("{count}s");
         let arguments = words![
@@ -228,15 +230,16 @@ impl Contest<'_> {
             .run("competition-open", &arguments, self.interrupt)?;
         let competition: CompetitionId = field(&opened, "competition")?;
         let samples: u64 = field(&opened, "samples")?;
+        let height = field(&opened, "height")?;
         self.timeline.block(
-            field(&opened, "height")?,
+            height,
             &host.actor.name,
             format!(
                 "opened competition {}: {samples} sealed samples, prize {PRIZE}",
                 competition.short()
             ),
         );
-        Ok(competition)
+        Ok((competition, height))
     }
 
     fn register(

@@ -99,17 +99,23 @@ impl Network {
         status.map_or(0, |status| status.height)
     }
 
+    /// Waits until every validator has the block at `height`: what one has said is known to all.
+    pub(super) fn wait_for_block(&self, height: u64, interrupt: &Interrupt) -> Result<(), Failure> {
+        for client in &self.clients {
+            while client.status()?.height < height {
+                interrupt.pause()?;
+            }
+        }
+        Ok(())
+    }
+
     /// The state root of every validator after the same block, at `height` or later.
     pub(super) fn state_roots(
         &mut self,
         height: u64,
         interrupt: &Interrupt,
     ) -> Result<Vec<StateRoot>, Failure> {
-        for client in &self.clients {
-            while client.status()?.height < height {
-                interrupt.pause()?;
-            }
-        }
+        self.wait_for_block(height, interrupt)?;
         let roots = self.clients.iter().map(|client| client.block(height));
         Ok(roots
             .map(|block| block.map(|block| block.state_root))
