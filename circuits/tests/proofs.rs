@@ -11,7 +11,7 @@ use agon_circuits::model::{IntegerModel, import, quantise};
 use agon_circuits::prover::{Settings, Stage, prove};
 use agon_circuits::standalone_context;
 use agon_circuits::verifier::{Expected, Verifier};
-use agon_protocol::codec::Encode;
+use agon_protocol::codec::{Decode, Encode};
 use agon_protocol::metric::Metric;
 use agon_protocol::statement::Dataset;
 use support::{data, manifest, model};
@@ -146,4 +146,45 @@ fn every_metric_is_proven_on_real_models() {
             }
         }
     }
+}
+
+/// A proof from the day that format 2 was fixed. When this fails, proofs that people have made are worth nothing any more:
+/// raise `FORMAT_VERSION`, then make new files with `AGON_PIN=1 cargo test --release -p agon-circuits --test proofs pinned`.
+#[test]
+fn the_pinned_proof_still_verifies() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/pinned");
+    let files = ["data-v2.bin", "iris-v2.proof"].map(|name| folder.join(name));
+    let context = standalone_context();
+    if std::env::var_os("AGON_PIN").is_some() {
+        let prover = Prover::new();
+        let (model, data) = quantised("sk_logreg_iris", "iris");
+        let committed = CommittedModel::new(&prover.generators, model, context.competitor).unwrap();
+        let (settings, quiet) = (Settings::default(), |_: Stage, _: f64| {});
+        let metric = Metric::MacroF1;
+        let proof = prove(
+            &prover.generators,
+            &committed,
+            &data,
+            metric,
+            &context,
+            &settings,
+            &quiet,
+        );
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(&files[0], data.to_bytes()).unwrap();
+        std::fs::write(&files[1], proof.unwrap().to_bytes()).unwrap();
+    }
+    let [data, proof] = files.map(|file| std::fs::read(file).unwrap());
+    let data = Dataset::from_bytes(&data).unwrap();
+    let expected = Expected {
+        context: &context,
+        model: None,
+        max_parameters: u64::MAX,
+        metric: Some(Metric::MacroF1),
+        tally: None,
+    };
+    let verified = Prover::new().verifier.verify(&proof, &data, &expected);
+    // three classes: true positives, false positives, false negatives
+    let shown = verified.unwrap().tally;
+    assert_eq!(shown.numbers(), [15, 0, 0, 14, 2, 1, 13, 1, 2]);
 }
