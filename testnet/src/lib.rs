@@ -8,6 +8,8 @@ pub mod invariants;
 pub mod load;
 pub mod network;
 pub mod process;
+pub mod random;
+pub mod report;
 pub mod scenarios;
 
 use std::time::Duration;
@@ -54,9 +56,15 @@ pub enum TestnetError {
         /// How long.
         seconds: u64,
     },
+    /// A node's files or answers cannot be used.
+    #[error("a node's files or answers cannot be used: {0}")]
+    Node(String),
     /// The nodes' records break a promise.
     #[error("invariant broken: {0}")]
     Invariant(String),
+    /// A fault that was to happen did not, or its effect was another than stated.
+    #[error("not as expected: {0}")]
+    Expectation(String),
     /// No such scenario.
     #[error("there is no scenario {name:?}; `agon-testnet list` names them")]
     Unknown {
@@ -73,7 +81,7 @@ impl TestnetError {
 }
 
 /// Waits until `condition` gives a value, at most `limit`.
-pub(crate) fn wait_for<T>(
+pub fn wait_for<T>(
     what: &str,
     limit: Duration,
     mut condition: impl FnMut() -> Result<Option<T>, TestnetError>,

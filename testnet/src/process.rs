@@ -1,14 +1,15 @@
 //! One process of the binary under test. It never outlives its handle.
 
-use std::ffi::OsStr;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{POLL, TestnetError};
+use crate::{POLL, TestnetError, wait_for};
 
 /// A node flushes its store in well under a second.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
@@ -70,9 +71,14 @@ pub fn run(arguments: &[&OsStr], log: &Path) -> Result<Vec<u8>, TestnetError> {
 }
 
 impl Process {
-    /// Starts `agon ARGUMENTS` in the background; stderr is appended to `log`.
-    pub fn start(arguments: &[&OsStr], log: &Path) -> Result<Self, TestnetError> {
+    /// Starts `agon ARGUMENTS` in the background, with `environment` beside this process's own; stderr is appended to `log`.
+    pub fn start(
+        arguments: &[&OsStr],
+        environment: &BTreeMap<OsString, OsString>,
+        log: &Path,
+    ) -> Result<Self, TestnetError> {
         let child = command(arguments, log)?
+            .envs(environment)
             .stdout(Stdio::null())
             .spawn()
             .map_err(TestnetError::system("starting agon"))?;
@@ -95,19 +101,49 @@ impl Process {
             .map_err(TestnetError::system("waiting for agon"))?
         {
             None => Ok(()),
-            Some(status) => Err(TestnetError::Command {
-                what: "agon node run".to_owned(),
-                status: status.to_string(),
-                log: tail(&self.log),
-            }),
+            Some(status) => Err(self.ended(status)),
         }
+    }
+
+    fn ended(&self, status: ExitStatus) -> TestnetError {
+        TestnetError::Command {
+            what: "agon node run".to_owned(),
+            status: status.to_string(),
+            log: tail(&self.log),
+        }
+    }
+
+    fn terminate(&self) {
+        // Not waited for yet, so the id is still its own.
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+    }
+
+    /// SIGTERM, and waits for the end, which must be a success and come in time.
+    pub fn stop(mut self) -> Result<(), TestnetError> {
+        self.check()?;
+        self.terminate();
+        let what = "the end of a node that was asked to stop";
+        let status = wait_for(what, STOP_LIMIT, || {
+            self.child
+                .try_wait()
+                .map_err(TestnetError::system("waiting for agon"))
+        })?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(self.ended(status))
+    }
+
+    /// `kill -9`, without waiting for the end.
+    pub fn send_kill(&mut self) -> Result<(), TestnetError> {
+        self.child
+            .kill()
+            .map_err(TestnetError::system("killing agon"))
     }
 
     /// `kill -9`, and waits for the end.
     pub fn kill(mut self) -> Result<(), TestnetError> {
-        self.child
-            .kill()
-            .map_err(TestnetError::system("killing agon"))?;
+        self.send_kill()?;
         self.child
             .wait()
             .map_err(TestnetError::system("waiting for agon"))?;
@@ -117,8 +153,10 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Not waited for yet, so the id is still its own.
-        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
+        self.terminate();
         let start = Instant::now();
         while matches!(self.child.try_wait(), Ok(None)) {
             if start.elapsed() > STOP_LIMIT {

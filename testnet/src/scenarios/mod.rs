@@ -1,10 +1,17 @@
 //! The scenarios, by name.
+//!
+//! Each is one file with one function, which gets a [`Stage`] and gives its [`Figures`]: it sets a network up, does to it what its name
+//! says, waits for what it expects (never for time to pass), and ends with [`crate::invariants::hold`].
 
 mod kill_loop;
 
-use serde::Serialize;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use crate::TestnetError;
+use crate::random::Random;
+pub use crate::report::{Figures, Report};
 
 /// A story that a network must survive.
 #[derive(Debug, Clone, Copy)]
@@ -13,7 +20,7 @@ pub struct Scenario {
     pub name: &'static str,
     /// One line for people.
     pub summary: &'static str,
-    play: fn(&Settings) -> Result<Report, TestnetError>,
+    play: fn(&Stage) -> Result<Figures, TestnetError>,
 }
 
 /// What a run can be given.
@@ -21,25 +28,50 @@ pub struct Scenario {
 pub struct Settings {
     /// Of all that is random in the scenario.
     pub seed: u64,
-    /// How often the scenario's step is repeated.
-    pub rounds: u32,
+    /// How often the scenario's step is repeated, if not as often as the scenario has it.
+    pub rounds: Option<u32>,
+    /// The form for `cargo test`: the same story with less of everything.
+    pub short: bool,
+    /// The run's folder stays, whatever becomes of it; otherwise only the logs of a failed run stay.
+    pub keep: bool,
 }
 
-/// What a run found; everything counted from the nodes' records.
-#[derive(Debug, Clone, Serialize)]
-pub struct Report {
-    /// The scenario.
-    pub scenario: &'static str,
-    /// The seed it ran with.
-    pub seed: u64,
-    /// Processes killed.
-    pub kills: u32,
-    /// Heights compared on all validators.
-    pub heights: u64,
-    /// Transactions accepted, all of which are in blocks.
-    pub transactions: usize,
-    /// Wall time.
-    pub seconds: f64,
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            rounds: None,
+            short: false,
+            keep: false,
+        }
+    }
+}
+
+/// What a scenario plays on.
+#[derive(Debug)]
+pub struct Stage {
+    /// What the run was given.
+    pub settings: Settings,
+    /// An empty folder of its own.
+    pub folder: PathBuf,
+}
+
+impl Stage {
+    /// How often to repeat: as the run was given, or by its form.
+    pub fn rounds(&self, long: u32, short: u32) -> u32 {
+        let usual = self.either(long, short);
+        self.settings.rounds.unwrap_or(usual)
+    }
+
+    /// `long`, or `short` in the short form.
+    pub fn either<T>(&self, long: T, short: T) -> T {
+        if self.settings.short { short } else { long }
+    }
+
+    /// The chance of this run.
+    pub fn random(&self) -> Random {
+        Random::new(self.settings.seed)
+    }
 }
 
 /// All of them.
@@ -49,11 +81,70 @@ pub const SCENARIOS: &[Scenario] = &[Scenario {
     play: kill_loop::play,
 }];
 
-/// Runs the scenario with this name.
-pub fn run(name: &str, settings: &Settings) -> Result<Report, TestnetError> {
+/// A run that did not pass.
+#[derive(Debug)]
+pub struct Failed {
+    /// The scenario.
+    pub scenario: String,
+    /// Why.
+    pub error: TestnetError,
+    /// Where the nodes' logs are (with [`Settings::keep`], all their files); none when the run had not begun.
+    pub folder: Option<PathBuf>,
+}
+
+/// Runs the scenario with this name in a temporary folder.
+pub fn run(name: &str, settings: &Settings) -> Result<Report, Box<Failed>> {
+    let failed = |error, folder| {
+        Box::new(Failed {
+            scenario: name.to_owned(),
+            error,
+            folder,
+        })
+    };
     let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name);
-    let scenario = scenario.ok_or_else(|| TestnetError::Unknown {
-        name: name.to_owned(),
-    })?;
-    (scenario.play)(settings)
+    let Some(scenario) = scenario else {
+        let name = name.to_owned();
+        return Err(failed(TestnetError::Unknown { name }, None));
+    };
+    let folder = tempfile::Builder::new()
+        .prefix(&format!("agon-testnet-{name}-"))
+        .tempdir()
+        .map_err(TestnetError::system("making a temporary folder"))
+        .map_err(|error| failed(error, None))?
+        .keep();
+    let start = Instant::now();
+    let stage = Stage {
+        settings: *settings,
+        folder: folder.clone(),
+    };
+    let outcome = (scenario.play)(&stage);
+    let cleaned = match (&outcome, settings.keep) {
+        (_, true) => Ok(()),
+        (Ok(_), false) => fs::remove_dir_all(&folder),
+        (Err(_), false) => keep_logs(&folder),
+    };
+    let cleaned = cleaned.map_err(TestnetError::system(format!(
+        "emptying {}",
+        folder.display()
+    )));
+    match outcome.and_then(|figures| cleaned.map(|()| figures)) {
+        Ok(figures) => Ok(Report {
+            scenario: scenario.name,
+            seed: settings.seed,
+            seconds: start.elapsed().as_secs_f64(),
+            figures,
+        }),
+        Err(error) => Err(failed(error, Some(folder))),
+    }
+}
+
+/// Removes the nodes' data folders: what is left are logs, which stand beside them.
+fn keep_logs(folder: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            fs::remove_dir_all(path)?;
+        }
+    }
+    Ok(())
 }
