@@ -4,13 +4,19 @@
 //! [`network`] starts, kills and restarts nodes; [`load`] sends them work; [`invariants`] reads their own records; a
 //! scenario in [`scenarios`] puts the three together.
 
+pub mod account;
+pub mod contest;
+pub mod finality;
+pub mod http;
 pub mod invariants;
 pub mod load;
+pub mod measure;
 pub mod network;
 pub mod process;
 pub mod random;
 pub mod report;
 pub mod scenarios;
+pub mod stranger;
 
 use std::time::Duration;
 

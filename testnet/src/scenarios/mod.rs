@@ -3,7 +3,17 @@
 //! Each is one file with one function, which gets a [`Stage`] and gives its [`Figures`]: it sets a network up, does to it what its name
 //! says, waits for what it expects (never for time to pass), and ends with [`crate::invariants::hold`].
 
+mod cast;
+mod invalid_proof_flood;
 mod kill_loop;
+mod late_and_early;
+mod plagiarist;
+mod quiet;
+mod spam_flood;
+mod thousand_competitors;
+mod transfers;
+mod withheld_blob;
+mod withheld_key;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -75,11 +85,58 @@ impl Stage {
 }
 
 /// All of them.
-pub const SCENARIOS: &[Scenario] = &[Scenario {
-    name: "kill-loop",
-    summary: "kill -9 of random validators, then of all, under load: nothing accepted is lost, nobody disagrees",
-    play: kill_loop::play,
-}];
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "kill-loop",
+        summary: "kill -9 of random validators, then of all, under load: nothing accepted is lost, nobody disagrees",
+        play: kill_loop::play,
+    },
+    Scenario {
+        name: "quiet",
+        summary: "time to finality and the cost of idle validators when there is little to do",
+        play: quiet::play,
+    },
+    Scenario {
+        name: "transfers",
+        summary: "300 transfers a second for a minute, nothing lost",
+        play: transfers::play,
+    },
+    Scenario {
+        name: "invalid-proof-flood",
+        summary: "one peer sends wrong proofs as fast as it can: deposits lost, honest finality within 2 times of quiet",
+        play: invalid_proof_flood::play,
+    },
+    Scenario {
+        name: "spam-flood",
+        summary: "malformed, oversized, forged, foreign and repeated transactions by gossip and HTTP",
+        play: spam_flood::play,
+    },
+    Scenario {
+        name: "withheld-blob",
+        summary: "a proof and a test set that nobody has hold nobody up, and go through when they appear",
+        play: withheld_blob::play,
+    },
+    Scenario {
+        name: "plagiarist",
+        summary: "a thief copies registrations, proofs and transactions from the gossip and gets nothing",
+        play: plagiarist::play,
+    },
+    Scenario {
+        name: "late-and-early",
+        summary: "registrations, keys and proofs long before, just before and just after each deadline",
+        play: late_and_early::play,
+    },
+    Scenario {
+        name: "withheld-key",
+        summary: "a host keeps the key back: void, the bond is split, deposits return",
+        play: withheld_key::play,
+    },
+    Scenario {
+        name: "thousand-competitors",
+        summary: "1,000 registrations and 200 real proofs in one competition, settled",
+        play: thousand_competitors::play,
+    },
+];
 
 /// A run that did not pass.
 #[derive(Debug)]
