@@ -186,7 +186,7 @@ impl Contest {
     pub fn key_release(&self) -> Action {
         Action::ReleaseKey {
             competition: self.id,
-            key: self.task.key.clone(),
+            key: self.task.key,
         }
     }
 

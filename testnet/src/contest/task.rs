@@ -70,10 +70,7 @@ pub fn encoding() -> InputEncoding {
 /// Model number `variant` of a seed; the further from 0, up to 9 and then again, the further its weights are from those of
 /// model 0.
 pub fn model(seed: u64, variant: u64) -> Result<IntegerModel, TestnetError> {
-    let (mut base, mut noise) = (
-        Random::new(seed ^ 0x6d6f_6465_6c),
-        Random::new(seed ^ variant),
-    );
+    let (mut base, mut noise) = (Random::new(seed ^ 0x6d6f_6465), Random::new(seed ^ variant));
     let spread = (variant % 10) as i64;
     let mut numbers = |count: usize, limit: i64| -> Vec<i64> {
         let any =

@@ -114,6 +114,11 @@ pub(super) fn play(stage: &Stage) -> Result<Figures, TestnetError> {
     figures.count("transactions that waited for a blob", 3_u64, "transactions");
     figures.count("of them taken once it appeared", 2_u64, "transactions");
     figures.measure(
+        "from a blob's appearance to its block",
+        taken.as_secs_f64(),
+        "s",
+    );
+    figures.measure(
         "transfer to final meanwhile, p50",
         found.percentile_ms(50),
         "ms",
