@@ -37,6 +37,7 @@ pub(crate) fn genesis(name: &str) -> Genesis {
     };
     Genesis {
         name: name.into(),
+        protocol_version: 1,
         time: TimeMs::new(START_MS),
         validators: vec![GenesisValidator {
             account: account(0),

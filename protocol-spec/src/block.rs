@@ -11,16 +11,13 @@ use crate::limits::{
 use crate::transactions::SignedTransaction;
 use crate::units::{Height, TimeMs};
 
-/// The only version of blocks so far.
-pub const BLOCK_VERSION: u16 = 1;
-
 /// Bytes of a block without transactions.
 pub const EMPTY_BLOCK_BYTES: usize = 2 + 32 + 8 + 8 + 32 + 32 + 32 + 4;
 
 /// A block.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Block {
-    /// Version of the rules.
+    /// Version of the rules; the one in force at its height.
     pub version: u16,
     /// The network.
     pub network: NetworkId,
@@ -79,8 +76,8 @@ impl Decode for Block {
             parent: BlockId::decode(reader)?,
             proposer: AccountId::decode(reader)?,
             state_root: StateRoot::decode(reader)?,
-            // the shortest transaction is a withdrawal: 72 bytes of header, tag, id and signature
-            transactions: reader.list(MAX_BLOCK_TRANSACTIONS, 169, "transactions")?,
+            // the shortest transaction approves an upgrade: 72 bytes of header, tag, measure, set version and signature
+            transactions: reader.list(MAX_BLOCK_TRANSACTIONS, 156, "transactions")?,
         };
         let found = before - reader.remaining();
         if found > MAX_BLOCK_BYTES {

@@ -156,6 +156,10 @@ digest!(
     BucketDigest, "agon 2026-11 state bucket"
 );
 digest!(
+    /// The digest of the validator set and the version of the rules.
+    GovernanceDigest, "agon 2026-11 validators and version"
+);
+digest!(
     /// The digest of the whole ledger state after a block.
     StateRoot, "agon 2026-11 state root"
 );

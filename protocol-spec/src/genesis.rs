@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::codec::{Decode, DecodeError, Encode, Reader, encode_bytes, encode_list};
 use crate::digest::{BlockId, NetworkId};
+use crate::governance::KNOWN_PROTOCOL_VERSION;
 use crate::identity::AccountId;
 use crate::limits::{
     MAX_BLOCK_BYTES, MAX_BLOCK_TRANSACTIONS, MAX_GENESIS_BALANCES, MAX_NETWORK_NAME_BYTES,
@@ -78,6 +79,8 @@ impl Default for Parameters {
 pub struct Genesis {
     /// The network's name, for people.
     pub name: String,
+    /// The version of the rules that the network starts with.
+    pub protocol_version: u16,
     /// Every block's time is later.
     pub time: TimeMs,
     /// Who orders and verifies.
@@ -126,6 +129,16 @@ pub enum GenesisError {
     /// Rule GEN-3.
     #[error("the balances add up to more than an amount can hold")]
     Supply,
+    /// Rule GEN-5.
+    #[error(
+        "the network starts with version {found} of the rules, this software knows version {known}; update it"
+    )]
+    Version {
+        /// The genesis' version.
+        found: u16,
+        /// The newest that this code executes.
+        known: u16,
+    },
     /// Rule GEN-4.
     #[error("parameter {what} is {found}, it must be between {least} and {most}")]
     Parameter {
@@ -160,6 +173,7 @@ impl Genesis {
     /// Checks every rule on a genesis.
     pub fn validate(&self) -> Result<(), GenesisError> {
         self.check_name()?;
+        self.check_version()?;
         self.check_validators()?;
         self.check_balances()?;
         self.parameters.validate()
@@ -175,25 +189,23 @@ impl Genesis {
         }
     }
 
+    /// # Rule GEN-5
+    /// The version of the rules is one that exists: 1.
+    fn check_version(&self) -> Result<(), GenesisError> {
+        match (1..=KNOWN_PROTOCOL_VERSION).contains(&self.protocol_version) {
+            true => Ok(()),
+            false => Err(GenesisError::Version {
+                found: self.protocol_version,
+                known: KNOWN_PROTOCOL_VERSION,
+            }),
+        }
+    }
+
     /// # Rule GEN-2
     /// There are 1 to 256 validators with different, usable keys, each with a power above 0, and all powers together
     /// are at most 2^60.
     fn check_validators(&self) -> Result<(), GenesisError> {
-        count("validators", self.validators.len(), 1, MAX_VALIDATORS)?;
-        distinct("validators", self.validators.iter().map(|v| v.account))?;
-        let mut total: u64 = 0;
-        for GenesisValidator { account, power } in &self.validators {
-            let usable =
-                VerifyingKey::from_bytes(account.as_bytes()).is_ok_and(|key| !key.is_weak());
-            if !usable {
-                return Err(GenesisError::Key { account: *account });
-            }
-            total = total.saturating_add(*power);
-            if *power == 0 || total > MAX_TOTAL_POWER {
-                return Err(GenesisError::Power);
-            }
-        }
-        Ok(())
+        check_members(self.validators.iter().map(|v| (v.account, v.power)))
     }
 
     /// # Rule GEN-3
@@ -203,6 +215,30 @@ impl Genesis {
         distinct("balances", self.balances.iter().map(|b| b.account))?;
         self.supply().map(|_| ())
     }
+}
+
+/// The accounts and powers of a validator set.
+pub(crate) fn check_members(
+    members: impl Iterator<Item = (AccountId, u64)> + Clone,
+) -> Result<(), GenesisError> {
+    count("validators", members.clone().count(), 1, MAX_VALIDATORS)?;
+    distinct("validators", members.clone().map(|(account, _)| account))?;
+    let mut total: u64 = 0;
+    for (account, power) in members {
+        if !is_usable(&account) {
+            return Err(GenesisError::Key { account });
+        }
+        total = total.saturating_add(power);
+        if power == 0 || total > MAX_TOTAL_POWER {
+            return Err(GenesisError::Power);
+        }
+    }
+    Ok(())
+}
+
+/// Whether an account is a key that can sign: a point of the curve that is not of small order.
+pub(crate) fn is_usable(account: &AccountId) -> bool {
+    VerifyingKey::from_bytes(account.as_bytes()).is_ok_and(|key| !key.is_weak())
 }
 
 fn count(what: &'static str, found: usize, least: usize, most: usize) -> Result<(), GenesisError> {
@@ -355,12 +391,14 @@ impl Encode for Genesis {
     fn encode(&self, out: &mut Vec<u8>) {
         let Self {
             name,
+            protocol_version,
             time,
             validators,
             balances,
             parameters,
         } = self;
         encode_bytes(name.as_bytes(), out);
+        protocol_version.encode(out);
         time.encode(out);
         encode_list(validators, out);
         encode_list(balances, out);
@@ -372,6 +410,7 @@ impl Decode for Genesis {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
             name: reader.text(MAX_NETWORK_NAME_BYTES, "name")?,
+            protocol_version: u16::decode(reader)?,
             time: TimeMs::decode(reader)?,
             validators: reader.list(MAX_VALIDATORS, 40, "validators")?,
             balances: reader.list(MAX_GENESIS_BALANCES, 40, "balances")?,

@@ -13,6 +13,7 @@ pub mod competition;
 mod dataset;
 pub mod digest;
 pub mod genesis;
+pub mod governance;
 pub mod identity;
 pub mod judge;
 pub mod limits;

@@ -21,6 +21,10 @@ pub const MAX_NETWORK_NAME_BYTES: usize = 64;
 pub const MAX_VALIDATORS: usize = 256;
 /// Voting power of all validators together: leaves room for the engine to multiply.
 pub const MAX_TOTAL_POWER: u64 = 1 << 60;
+/// Measures that a validator approves at a time.
+pub const MAX_OPEN_APPROVALS: usize = 8;
+/// Blocks between two changes of a validator's key.
+pub const MIN_ROTATION_BLOCKS: u64 = 64;
 /// Balances a genesis hands out.
 pub const MAX_GENESIS_BALANCES: usize = 65_536;
 

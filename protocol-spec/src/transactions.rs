@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{Decode, DecodeError, Encode, Reader};
 use crate::competition::{BlobRef, CompetitionSpec};
 use crate::digest::{CompetitionId, ModelDigest, NetworkId, RegistrationId, TransactionId};
+use crate::governance::Measure;
 use crate::identity::{AccountId, Signature, verify};
 use crate::metric::Tally;
 use crate::sealed::DataKey;
@@ -68,6 +69,21 @@ pub enum Action {
         /// The proof.
         proof: BlobRef,
     },
+    /// Approves a change of the validator set or of the rules; the sender is a validator.
+    Approve {
+        /// The change.
+        measure: Measure,
+        /// The version of the validator set that it is meant for.
+        set_version: u64,
+    },
+    /// Gives the sender's place among the validators to another key of its operator.
+    RotateKey {
+        /// The new key.
+        to: AccountId,
+        /// The new key's signature of the old one, see
+        /// [`possession_bytes`](crate::transition::possession_bytes).
+        possession: Signature,
+    },
 }
 
 impl Action {
@@ -81,6 +97,8 @@ impl Action {
             Self::Withdraw { .. } => "withdraw",
             Self::ReleaseKey { .. } => "release_key",
             Self::SubmitProof { .. } => "submit_proof",
+            Self::Approve { .. } => "approve",
+            Self::RotateKey { .. } => "rotate_key",
         }
     }
 
@@ -105,7 +123,9 @@ impl Action {
             | Self::CancelCompetition { .. }
             | Self::Register { .. }
             | Self::Withdraw { .. }
-            | Self::ReleaseKey { .. } => Vec::new(),
+            | Self::ReleaseKey { .. }
+            | Self::Approve { .. }
+            | Self::RotateKey { .. } => Vec::new(),
         }
     }
 }
@@ -152,6 +172,19 @@ impl Encode for Action {
                 tally.encode(out);
                 proof.encode(out);
             }
+            Self::Approve {
+                measure,
+                set_version,
+            } => {
+                out.push(7);
+                measure.encode(out);
+                set_version.encode(out);
+            }
+            Self::RotateKey { to, possession } => {
+                out.push(8);
+                to.encode(out);
+                possession.encode(out);
+            }
         }
     }
 }
@@ -186,6 +219,14 @@ impl Decode for Action {
                 registration: RegistrationId::decode(reader)?,
                 tally: Tally::decode(reader)?,
                 proof: BlobRef::decode(reader)?,
+            },
+            7 => Self::Approve {
+                measure: Measure::decode(reader)?,
+                set_version: u64::decode(reader)?,
+            },
+            8 => Self::RotateKey {
+                to: AccountId::decode(reader)?,
+                possession: Signature::decode(reader)?,
             },
             _ => return Err(DecodeError::Invalid { what: "action" }),
         })

@@ -9,8 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rules that state what happens when something else was accepted: no input can break them.
-const EFFECTS: [&str; 8] = [
-    "CAN-3", "OPEN-8", "REG-1", "REG-7", "SUB-8", "SUB-9", "SUP-1", "WD-3",
+const EFFECTS: [&str; 9] = [
+    "CAN-3", "OPEN-8", "REG-1", "REG-7", "SUB-8", "SUB-9", "SUP-1", "UPG-2", "WD-3",
 ];
 
 fn root() -> &'static Path {

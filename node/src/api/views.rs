@@ -2,6 +2,7 @@
 
 use agon_protocol::block::Block;
 use agon_protocol::competition::{BlobRef, Competition, CompetitionSpec, Registration};
+use agon_protocol::governance::Measure;
 use agon_protocol::scorer;
 use agon_protocol::transition::{Event, Outcome, Payment, Receipt};
 use agon_protocol::units::TimeMs;
@@ -179,6 +180,19 @@ pub(super) fn block(committed: &CommittedBlock) -> BlockView {
     }
 }
 
+/// What a measure asks for, after "that".
+fn words(measure: &Measure) -> String {
+    match measure {
+        Measure::SetPower { account, power: 0 } => format!("{} leaves the set", account.short()),
+        Measure::SetPower { account, power } => {
+            format!("{} has the power {power}", account.short())
+        }
+        Measure::Upgrade { version, height } => {
+            format!("version {version} of the rules comes into force at height {height}")
+        }
+    }
+}
+
 /// An event in words.
 fn event(event: &Event) -> String {
     match event {
@@ -225,6 +239,33 @@ fn event(event: &Event) -> String {
             registration.short(),
             competition.short()
         ),
+        Event::Approved {
+            validator,
+            measure,
+            power,
+            total,
+        } => format!(
+            "validator {} approved that {}; so do {power} of {total} of the voting power",
+            validator.short(),
+            words(measure)
+        ),
+        Event::PowerSet {
+            account,
+            power: 0,
+            set_version: _,
+        } => format!("{} is no validator any more", account.short()),
+        Event::PowerSet {
+            account,
+            power,
+            set_version: _,
+        } => format!("{} is a validator with power {power}", account.short()),
+        Event::KeyRotated { from, to } => {
+            format!("validator {} has the new key {}", from.short(), to.short())
+        }
+        Event::UpgradeScheduled { version, height } => {
+            format!("version {version} of the rules comes into force at height {height}")
+        }
+        Event::Upgraded { version } => format!("version {version} of the rules is in force"),
         Event::KeyReleased { competition } => {
             format!(
                 "the test set of competition {} is open",

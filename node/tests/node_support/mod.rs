@@ -76,6 +76,7 @@ pub fn now_ms() -> u64 {
 pub fn genesis(name: &str, validators: u8) -> Genesis {
     Genesis {
         name: name.into(),
+        protocol_version: 1,
         time: TimeMs::new(now_ms() - 1_000),
         validators: (0..validators)
             .map(|number| GenesisValidator {

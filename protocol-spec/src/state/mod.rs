@@ -15,8 +15,11 @@ use table::{Leaf, Table};
 
 use crate::codec::Encode;
 use crate::competition::{Competition, Phase, Registration};
-use crate::digest::{BlockId, CompetitionId, NetworkId, RegistrationId, StateRoot};
-use crate::genesis::{Genesis, GenesisError, GenesisValidator, Parameters};
+use crate::digest::{
+    BlockId, CompetitionId, GovernanceDigest, NetworkId, RegistrationId, StateRoot,
+};
+use crate::genesis::{Genesis, GenesisError, Parameters};
+use crate::governance::{Governance, Validator};
 use crate::identity::AccountId;
 use crate::units::{Amount, Height, TimeMs};
 
@@ -25,12 +28,12 @@ use crate::units::{Amount, Height, TimeMs};
 pub struct State {
     network: NetworkId,
     parameters: Parameters,
-    validators: Arc<[GenesisValidator]>,
     supply: Amount,
     pub(crate) height: Height,
     pub(crate) time: TimeMs,
     pub(crate) tip: BlockId,
     pub(crate) treasury: Amount,
+    governance: Arc<Governance>,
     pub(crate) accounts: Accounts,
     competitions: Table<CompetitionId, Arc<Competition>>,
     // derived from the competitions, not part of the root
@@ -55,12 +58,12 @@ impl State {
         Ok(Self {
             network: genesis.network_id(),
             parameters: genesis.parameters,
-            validators: genesis.validators.clone().into(),
             supply: genesis.supply()?,
             height: Height::ZERO,
             time: genesis.time,
             tip: genesis.block_id(),
             treasury: Amount::ZERO,
+            governance: Arc::new(Governance::genesis(genesis)),
             accounts,
             competitions: Table::new(),
             owners: Table::new(),
@@ -78,9 +81,26 @@ impl State {
         &self.parameters
     }
 
-    /// Who orders and verifies, in the order of the genesis.
-    pub fn validators(&self) -> &[GenesisValidator] {
-        &self.validators
+    /// Who orders and verifies the block after this state.
+    pub fn validators(&self) -> &[Validator] {
+        &self.governance.validators
+    }
+
+    /// The validator set and the version of the rules.
+    pub fn governance(&self) -> &Governance {
+        &self.governance
+    }
+
+    pub(crate) fn governance_mut(&mut self) -> &mut Arc<Governance> {
+        &mut self.governance
+    }
+
+    /// The version of the rules that the next block is made by.
+    pub fn next_version(&self) -> u16 {
+        match self.height.next() {
+            Some(height) => self.governance.version_at(height),
+            None => self.governance.protocol_version,
+        }
     }
 
     /// Height of the last block; 0 after the genesis.
@@ -161,16 +181,17 @@ impl State {
     }
 
     /// # Rule ENC-4
-    /// The state root is the digest of network, height, time and treasury, the digests of the 256 buckets of accounts
-    /// and those of the 256 buckets of competitions. A record belongs to the bucket of the first byte of its name; a
-    /// bucket's digest covers the number of its records, then name and encoding of each in the order of the names. Of a
-    /// competition's terms their digest is encoded.
+    /// The state root is the digest of network, height, time and treasury, the digest of the validator set with the
+    /// version of the rules, the digests of the 256 buckets of accounts and those of the 256 buckets of competitions. A
+    /// record belongs to the bucket of the first byte of its name; a bucket's digest covers the number of its records,
+    /// then name and encoding of each in the order of the names. Of a competition's terms their digest is encoded.
     pub fn root(&self) -> StateRoot {
-        let mut out = Vec::with_capacity(2 * 256 * 32 + 56);
+        let mut out = Vec::with_capacity(2 * 256 * 32 + 88);
         self.network.encode(&mut out);
         self.height.encode(&mut out);
         self.time.encode(&mut out);
         self.treasury.encode(&mut out);
+        GovernanceDigest::of(&self.governance.to_bytes()).encode(&mut out);
         self.accounts.0.encode_digests(&mut out);
         self.competitions.encode_digests(&mut out);
         StateRoot::of(&out)

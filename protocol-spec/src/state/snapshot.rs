@@ -1,6 +1,7 @@
 //! A state as bytes, for a store: everything but what the genesis says.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -8,6 +9,7 @@ use crate::codec::{Decode, DecodeError, Encode, Reader, encode_length};
 use crate::competition::Competition;
 use crate::digest::BlockId;
 use crate::genesis::{Genesis, GenesisError};
+use crate::governance::Governance;
 use crate::identity::AccountId;
 use crate::limits::MAX_STATE_ENTRIES;
 use crate::state::{Account, Accounts, State, Table};
@@ -36,12 +38,12 @@ impl State {
         let Self {
             network,
             parameters: _,
-            validators: _,
             supply: _,
             height,
             time,
             tip,
             treasury,
+            governance,
             accounts,
             competitions,
             owners: _,
@@ -53,6 +55,7 @@ impl State {
         time.encode(&mut out);
         tip.encode(&mut out);
         treasury.encode(&mut out);
+        governance.encode(&mut out);
         encode_length(accounts.0.len(), &mut out);
         for (id, account) in accounts.0.iter() {
             id.encode(&mut out);
@@ -78,6 +81,11 @@ impl State {
         state.time = TimeMs::decode(&mut reader)?;
         state.tip = BlockId::decode(&mut reader)?;
         state.treasury = Amount::decode(&mut reader)?;
+        let governance = Governance::decode(&mut reader)?;
+        if !governance.is_sound() {
+            return Err(inconsistent("its validator set or version of the rules"));
+        }
+        *state.governance_mut() = Arc::new(governance);
         let mut money = vec![state.treasury];
 
         state.accounts = Accounts(Table::new());

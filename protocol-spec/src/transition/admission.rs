@@ -9,7 +9,7 @@ use crate::judge::Question;
 use crate::limits::MAX_NONCE_GAP;
 use crate::state::{Account, State};
 use crate::transactions::{Action, SignedTransaction, Transaction};
-use crate::transition::{TransactionError, competing, hosting, transfer};
+use crate::transition::{TransactionError, competing, governing, hosting, transfer};
 use crate::units::{Amount, TimeMs};
 
 /// A transaction that passed every check but that of a judge.
@@ -74,6 +74,13 @@ pub fn admit(
                 competing::check_submit(state, transaction, registration, tally, *proof, time)?;
             (on_competition, on_registration) = (Some(found.competition), Some(found.id));
             question = Some(Question::Proof(claim));
+        }
+        Action::Approve {
+            measure,
+            set_version,
+        } => governing::check_approve(state, sender, measure, *set_version)?,
+        Action::RotateKey { to, possession } => {
+            governing::check_rotate(state, sender, to, possession)?;
         }
     }
     Ok(Admitted {

@@ -196,6 +196,48 @@ pub enum TransactionError {
     /// Rule SUB-7.
     #[error("the registration submitted this proof already")]
     DuplicateProof,
+    /// Rule VAL-1.
+    #[error("only a validator may do this, and the sender is none")]
+    NotValidator,
+    /// Rule VAL-2.
+    #[error(
+        "the validator set has version {expected} by now, not {found}: look at it, and approve again if the measure still fits"
+    )]
+    SetVersion {
+        /// The present version.
+        expected: u64,
+        /// The approval's.
+        found: u64,
+    },
+    /// Rule VAL-3.
+    #[error("this validator approves the measure already, others must do so")]
+    Approved,
+    /// Rule VAL-4.
+    #[error("the power cannot be set: {reason}")]
+    SetPower {
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// Rule VAL-6.
+    #[error("the new key cannot be taken: {reason}")]
+    NewKey {
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// Rule VAL-7: may become valid.
+    #[error("the key was changed lately, it may be changed again from height {from} on")]
+    RotatedLately {
+        /// The first height.
+        from: Height,
+    },
+    /// Rule UPG-1.
+    #[error("an upgrade is to version {next}, at a height above {now}")]
+    Upgrade {
+        /// The version after the one in force.
+        next: u32,
+        /// The height of the block, or of the last one.
+        now: Height,
+    },
 }
 
 impl TransactionError {
@@ -226,6 +268,13 @@ impl TransactionError {
             Self::ProofLength { .. } => "SUB-5",
             Self::Forfeited => "SUB-6",
             Self::DuplicateProof => "SUB-7",
+            Self::NotValidator => "VAL-1",
+            Self::SetVersion { .. } => "VAL-2",
+            Self::Approved => "VAL-3",
+            Self::SetPower { .. } => "VAL-4",
+            Self::NewKey { .. } => "VAL-6",
+            Self::RotatedLately { .. } => "VAL-7",
+            Self::Upgrade { .. } => "UPG-1",
             Self::NotHost { rule, .. }
             | Self::TooEarly { rule, .. }
             | Self::TooLate { rule, .. }
@@ -242,6 +291,7 @@ impl TransactionError {
                 | Self::TooEarly { .. }
                 | Self::KeyNotReleased
                 | Self::Balance { .. }
+                | Self::RotatedLately { .. }
         )
     }
 }
@@ -250,12 +300,24 @@ impl TransactionError {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BlockError {
     /// Rule BLK-1.
-    #[error("the block has version {found}, this node knows version {known}; update it")]
+    #[error("the block has version {found}, version {expected} is in force at its height")]
     Version {
+        /// The version in force.
+        expected: u16,
         /// The block's.
         found: u16,
-        /// The one this code executes.
+    },
+    /// Rule UPG-3: this code cannot say whether the block is valid.
+    #[error(
+        "version {needed} of the rules is in force from height {height} on, this software knows version {known}: update it, and start the node again"
+    )]
+    UnknownVersion {
+        /// The version in force.
+        needed: u16,
+        /// The newest that this code executes.
         known: u16,
+        /// The block's height.
+        height: Height,
     },
     /// Rule BLK-2.
     #[error("the block is for network {found}, this is {expected}")]
@@ -343,6 +405,7 @@ impl BlockError {
     pub fn rule(&self) -> &'static str {
         match self {
             Self::Version { .. } => "BLK-1",
+            Self::UnknownVersion { .. } => "UPG-3",
             Self::Network { .. } => "BLK-2",
             Self::Height { .. } | Self::LastHeight => "BLK-3",
             Self::Parent { .. } => "BLK-4",

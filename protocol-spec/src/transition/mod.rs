@@ -8,6 +8,7 @@
 mod admission;
 mod competing;
 mod error;
+mod governing;
 mod hosting;
 mod outcome;
 mod questions;
@@ -16,13 +17,15 @@ mod transfer;
 
 pub use admission::{Admitted, admit};
 pub use error::{BlockError, TransactionError};
+pub use governing::possession_bytes;
 pub use outcome::{Event, Outcome, Payment, PaymentReason, Receipt};
 pub use questions::open_questions;
 
-use crate::block::{BLOCK_VERSION, Block, EMPTY_BLOCK_BYTES};
+use crate::block::{Block, EMPTY_BLOCK_BYTES};
 use crate::codec::Encode;
 use crate::competition::Position;
 use crate::digest::{StateRoot, TransactionId};
+use crate::governance::KNOWN_PROTOCOL_VERSION;
 use crate::identity::AccountId;
 use crate::judge::{Judge, Question, Verdict};
 use crate::state::State;
@@ -108,7 +111,7 @@ pub fn build_block<'a>(
     judge: &dyn Judge,
 ) -> Result<Built, BlockError> {
     let mut block = Block {
-        version: BLOCK_VERSION,
+        version: state.next_version(),
         network: state.network(),
         height: next_height(state)?,
         time,
@@ -157,8 +160,22 @@ fn next_height(state: &State) -> Result<Height, BlockError> {
     state.height().next().ok_or(BlockError::LastHeight)
 }
 
+/// # Rule UPG-3
+/// Software that does not know the version in force at the next height neither makes nor judges a block there: it stops.
+pub fn check_known(state: &State) -> Result<(), BlockError> {
+    let needed = state.next_version();
+    match needed > KNOWN_PROTOCOL_VERSION {
+        true => Err(BlockError::UnknownVersion {
+            needed,
+            known: KNOWN_PROTOCOL_VERSION,
+            height: next_height(state)?,
+        }),
+        false => Ok(()),
+    }
+}
+
 /// # Rule BLK-1
-/// The version is 1.
+/// The version is the one in force at the block's height.
 ///
 /// # Rule BLK-2
 /// The network is this one.
@@ -185,10 +202,11 @@ fn check_header(state: &State, block: &Block) -> Result<(), BlockError> {
         state_root: _,
         transactions: _,
     } = block;
-    if *version != BLOCK_VERSION {
+    check_known(state)?;
+    if *version != state.next_version() {
         return Err(BlockError::Version {
+            expected: state.next_version(),
             found: *version,
-            known: BLOCK_VERSION,
         });
     }
     if *network != state.network() {
@@ -276,6 +294,7 @@ impl Run {
         let mut state = parent.clone();
         (state.height, state.time) = (height, time);
         let mut events = Vec::new();
+        governing::upgrade_due(&mut state, &mut events);
         settlement::settle_due(&mut state, &mut events);
         Self {
             state,
@@ -340,6 +359,13 @@ impl Run {
             } => {
                 outcome =
                     competing::submit(state, registration, tally, *proof, verdict, place, events);
+            }
+            Action::Approve {
+                measure,
+                set_version: _,
+            } => governing::approve(state, &sender, measure, events),
+            Action::RotateKey { to, possession: _ } => {
+                governing::rotate(state, &sender, to, events);
             }
         }
         admission::use_nonce(state, &sender);

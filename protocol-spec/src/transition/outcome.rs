@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::competition::{Refusal, VoidReason};
 use crate::digest::{CompetitionId, ModelDigest, RegistrationId, TransactionId};
+use crate::governance::Measure;
 use crate::identity::AccountId;
 use crate::metric::{Metric, Tally};
 use crate::scorer::Rank;
@@ -190,5 +191,44 @@ pub enum Event {
         payments: Vec<Payment>,
         /// The rest of a bond that could not be split, to the treasury.
         to_treasury: Amount,
+    },
+    /// A validator approves a measure.
+    Approved {
+        /// The validator.
+        validator: AccountId,
+        /// The measure.
+        measure: Measure,
+        /// The power that approves it now.
+        power: u64,
+        /// The power of all validators.
+        total: u64,
+    },
+    /// A validator joined, left, or has another power from the next height on.
+    PowerSet {
+        /// The validator.
+        account: AccountId,
+        /// Its power; 0 when it left.
+        power: u64,
+        /// The version of the set that begins with this.
+        set_version: u64,
+    },
+    /// A validator has another key from the next height on.
+    KeyRotated {
+        /// The old key.
+        from: AccountId,
+        /// The new key.
+        to: AccountId,
+    },
+    /// Another version of the rules will come into force.
+    UpgradeScheduled {
+        /// The version.
+        version: u16,
+        /// The first height that it rules.
+        height: Height,
+    },
+    /// Another version of the rules is in force from this block on.
+    Upgraded {
+        /// The version.
+        version: u16,
     },
 }

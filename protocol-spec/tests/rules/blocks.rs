@@ -78,7 +78,10 @@ fn rejects_another_version() {
     // Rule BLK-1: reject
     assert_eq!(
         refused(|block| block.version = 2),
-        BlockError::Version { found: 2, known: 1 }
+        BlockError::Version {
+            expected: 1,
+            found: 2
+        }
     );
 }
 

@@ -7,12 +7,13 @@ use agon_protocol::codec::{Decode, DecodeError, Encode};
 use agon_protocol::competition::{Competition, CompetitionSpec};
 use agon_protocol::digest::{BlobId, CompetitionId, NetworkId, RegistrationId};
 use agon_protocol::genesis::Genesis;
+use agon_protocol::governance::Measure;
 use agon_protocol::identity::Signature;
 use agon_protocol::limits::MAX_BLOCK_BYTES;
 use agon_protocol::metric::{MAX_TALLY_NUMBER, Metric, Tally, Threshold};
 use agon_protocol::statement::{Context, Dataset, Targets, Task};
 use agon_protocol::transactions::{Action, SignedTransaction};
-use agon_protocol::units::Amount;
+use agon_protocol::units::{Amount, Height};
 use proptest::prelude::*;
 
 use crate::world::{REGISTER_UNTIL, Who, World, bad_proof, data_key, genesis, model, open, spec};
@@ -41,6 +42,24 @@ fn transactions() -> Vec<SignedTransaction> {
             key: data_key(),
         },
         bad_proof(registration, 7, "p"),
+        Action::Approve {
+            measure: Measure::SetPower {
+                account: Who::Bob.account(),
+                power: 12,
+            },
+            set_version: 3,
+        },
+        Action::Approve {
+            measure: Measure::Upgrade {
+                version: 2,
+                height: Height::new(1_000),
+            },
+            set_version: 3,
+        },
+        Action::RotateKey {
+            to: Who::Bob.account(),
+            possession: Signature::sign(&Who::Bob.key(), b"any"),
+        },
     ]
     .into_iter()
     .map(|action| world.sign(Who::Alice, action))
@@ -271,7 +290,7 @@ fn rejects_unknown_tags_and_bad_text() {
     // Rule ENC-1: reject
     // Rule ENC-2: reject
     let mut unknown = transactions()[0].to_bytes();
-    unknown[72] = 7;
+    unknown[72] = 9;
     let error = SignedTransaction::from_bytes(&unknown);
     assert_eq!(error, Err(DecodeError::Invalid { what: "action" }));
     let mut text = spec().to_bytes();

@@ -31,6 +31,7 @@ fn a_network_starts_with_its_balances() {
     // Rule GEN-2: accept
     // Rule GEN-3: accept
     // Rule GEN-4: accept
+    // Rule GEN-5: accept
     let state = State::genesis(&genesis()).unwrap();
     assert_eq!(
         (state.height(), state.time()),
@@ -45,7 +46,9 @@ fn a_network_starts_with_its_balances() {
         (state.total(), state.supply()),
         (Amount::new(4 * START), Amount::new(4 * START))
     );
-    assert_eq!(state.validators(), genesis().validators);
+    let members = state.validators().iter();
+    let members: Vec<_> = members.map(|v| (v.account, v.power)).collect();
+    assert_eq!(members, [(Who::Validator.account(), 10)]);
     accepted(|g| g.parameters = Parameters::default());
     accepted(|g| g.name = "n".repeat(64));
     accepted(|g| g.validators[0].power = 1 << 60);
@@ -58,6 +61,21 @@ fn rejects_bad_names() {
     // Rule GEN-1: reject
     for name in [String::new(), "n".repeat(65), "a\u{7}".to_owned()] {
         assert_eq!(refused(|g| g.name = name), GenesisError::Name);
+    }
+}
+
+#[test]
+fn rejects_versions_of_the_rules_that_do_not_exist() {
+    // Rule GEN-5: reject
+    for version in [0, 2, u16::MAX] {
+        let error = refused(|g| g.protocol_version = version);
+        assert_eq!(
+            error,
+            GenesisError::Version {
+                found: version,
+                known: 1
+            }
+        );
     }
 }
 

@@ -8,6 +8,7 @@ mod blocks;
 mod competing;
 mod encoding;
 mod genesis;
+mod governing;
 mod histories;
 mod hosting;
 mod metrics;

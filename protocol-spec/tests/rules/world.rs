@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use agon_protocol::block::{BLOCK_VERSION, Block};
+use agon_protocol::block::Block;
 use agon_protocol::codec::Encode;
 use agon_protocol::competition::{BlobRef, Competition, CompetitionSpec, Phase};
 use agon_protocol::digest::{
@@ -63,6 +63,7 @@ pub(crate) fn genesis() -> Genesis {
     };
     Genesis {
         name: "test".to_owned(),
+        protocol_version: 1,
         time: TimeMs::new(1_000),
         validators: vec![GenesisValidator {
             account: Who::Validator.account(),
@@ -262,7 +263,7 @@ impl World {
     /// A block at `time` that follows the state, with a root that is only right when nothing happens.
     pub(crate) fn block(&self, time: u64, transactions: Vec<SignedTransaction>) -> Block {
         Block {
-            version: BLOCK_VERSION,
+            version: self.state.next_version(),
             network: self.state.network(),
             height: self.state.height().next().unwrap(),
             time: TimeMs::new(time),

@@ -11,6 +11,7 @@ use agon_node::config::NodeConfig;
 use agon_node::keys::{AccountKey, random_secret};
 use agon_protocol::digest::NetworkId;
 use agon_protocol::genesis::{Genesis, GenesisBalance, GenesisValidator, Parameters};
+use agon_protocol::governance::KNOWN_PROTOCOL_VERSION;
 use agon_protocol::identity::AccountId;
 use agon_protocol::limits::MAX_VALIDATORS;
 use agon_protocol::units::{Amount, TimeMs};
@@ -185,6 +186,7 @@ fn new_genesis(
     }
     let genesis = Genesis {
         name: arguments.name.clone(),
+        protocol_version: KNOWN_PROTOCOL_VERSION,
         time: TimeMs::new(parse::now_ms()),
         validators: keys
             .iter()

@@ -8,12 +8,14 @@ use agon_protocol::digest::{
     TransactionId,
 };
 use agon_protocol::genesis::Genesis;
+use agon_protocol::governance::Measure;
 use agon_protocol::identity::{AccountId, Signature, verify};
 use agon_protocol::metric::{Metric, Tally, Threshold};
 use agon_protocol::sealed::DataKey;
 use agon_protocol::statement::{Context, Dataset, Targets, Task};
 use agon_protocol::transactions::{Action, SignedTransaction};
-use agon_protocol::units::Amount;
+use agon_protocol::transition::possession_bytes;
+use agon_protocol::units::{Amount, Height};
 use serde::{Deserialize, Serialize};
 
 use super::pinned;
@@ -193,6 +195,15 @@ fn minima() -> Vec<MinimumVector> {
     minima.map(vector).into()
 }
 
+/// The host's place among the validators, if it had one, for Bob's key.
+fn rotation(world: &World) -> Action {
+    let message = possession_bytes(&world.state.network(), &Who::Host.account());
+    Action::RotateKey {
+        to: Who::Bob.account(),
+        possession: Signature::sign(&Who::Bob.key(), &message),
+    }
+}
+
 fn transactions(world: &World) -> Vec<TransactionVector> {
     let (competition, registration) = (CompetitionId::of(b"c"), RegistrationId::of(b"r"));
     let actions = [
@@ -213,6 +224,21 @@ fn transactions(world: &World) -> Vec<TransactionVector> {
             key: data_key(),
         },
         bad_proof(registration, 321, "proof"),
+        Action::Approve {
+            measure: Measure::SetPower {
+                account: Who::Bob.account(),
+                power: 12,
+            },
+            set_version: 3,
+        },
+        Action::Approve {
+            measure: Measure::Upgrade {
+                version: 2,
+                height: Height::new(1_000),
+            },
+            set_version: 3,
+        },
+        rotation(world),
     ];
     let vector = |action| {
         let value = world.sign(Who::Host, action);
