@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use agon_protocol::codec::Encode;
 use agon_protocol::digest::{BlobId, CompetitionId, RegistrationId, TransactionId};
+use agon_protocol::genesis::Genesis;
 use agon_protocol::identity::AccountId;
 use agon_protocol::transactions::SignedTransaction;
 use serde::de::DeserializeOwned;
@@ -27,6 +28,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(40);
 const BLOB_TIMEOUT: Duration = Duration::from_secs(1800);
 /// Largest JSON answer that is read.
 const MAX_JSON: u64 = 64 << 20;
+/// Above a block of the largest size with a certificate of the largest validator set.
+const MAX_CERTIFIED: u64 = 8 << 20;
 
 /// Why a request failed.
 #[derive(Debug, Error)]
@@ -136,6 +139,17 @@ impl Client {
     /// One block.
     pub fn block(&self, height: u64) -> Result<BlockView, ClientError> {
         self.get_json(&format!("/v1/blocks/{height}"))
+    }
+
+    /// The genesis that the node says its network has.
+    pub fn genesis(&self) -> Result<Genesis, ClientError> {
+        self.get_json("/v1/genesis")
+    }
+
+    /// One block with its certificate, as encoded bytes. Nothing of it is checked here.
+    pub fn certified(&self, height: u64) -> Result<Vec<u8>, ClientError> {
+        let path = format!("/v1/blocks/{height}/certified");
+        self.body(self.agent.get(self.address(&path)).call(), MAX_CERTIFIED)
     }
 
     /// Hands a transaction to the node.

@@ -1,6 +1,7 @@
 //! The Agon node as a library: ledger, mempool, verification, HTTP API and their composition into one process.
 
 pub mod api;
+pub mod audit;
 pub mod client;
 pub mod config;
 pub mod keys;

@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
+use agon_protocol::codec::Encode;
 use agon_protocol::competition::Competition;
 use agon_protocol::digest::CompetitionId;
+use agon_protocol::genesis::Genesis;
 use agon_protocol::identity::AccountId;
 use agon_protocol::state::State as Ledger;
 use agon_protocol::units::Height;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use axum::http::header;
+use axum::response::IntoResponse;
 use serde::Deserialize;
 
 use super::error::ApiError;
@@ -162,10 +166,29 @@ pub(super) async fn block(
         let block = server.api.ledger.block(height)?;
         Ok(block.map(|block| views::block(&block)))
     });
-    view.await?.map(Json).ok_or_else(|| {
-        ApiError::not_found(
-            format!("block {height} is not here"),
-            "blocks are numbered from 1 to the height in /v1/status",
-        )
-    })
+    view.await?.map(Json).ok_or_else(|| no_block(height))
+}
+
+/// The genesis, from which everything else can be checked.
+pub(super) async fn genesis(State(server): State<Server>) -> Json<Genesis> {
+    Json(server.api.ledger.genesis().clone())
+}
+
+/// A block with its certificate, in their canonical encoding: for whoever checks it, not for people.
+pub(super) async fn certified(
+    State(server): State<Server>,
+    Segment(height): Segment,
+) -> Result<impl IntoResponse, ApiError> {
+    let height: Height = parse(&height)?;
+    let found = blocking(move || Ok(server.api.ledger.certified(height)?));
+    let certified = found.await?.ok_or_else(|| no_block(height))?;
+    let kind = [(header::CONTENT_TYPE, "application/octet-stream")];
+    Ok((kind, certified.to_bytes()))
+}
+
+fn no_block(height: Height) -> ApiError {
+    ApiError::not_found(
+        format!("block {height} is not here"),
+        "blocks are numbered from 1 to the height in /v1/status",
+    )
 }

@@ -10,7 +10,7 @@ mod error;
 mod ledger;
 mod transactions;
 pub mod types;
-mod views;
+pub(crate) mod views;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,7 +104,9 @@ fn router(shared: Server) -> Router {
             get(ledger::leaderboard),
         )
         .route("/v1/registrations/{id}", get(ledger::registration))
+        .route("/v1/genesis", get(ledger::genesis))
         .route("/v1/blocks/{height}", get(ledger::block))
+        .route("/v1/blocks/{height}/certified", get(ledger::certified))
         .route("/v1/transactions", post(transactions::submit))
         .route("/v1/transactions/{id}", get(transactions::status))
         .route("/v1/blobs", put(blobs::store))

@@ -36,7 +36,7 @@ pub(super) fn summary(competition: &Competition, time: TimeMs) -> CompetitionSum
     }
 }
 
-pub(super) fn competition(competition: &Competition, time: TimeMs) -> CompetitionView {
+pub(crate) fn competition(competition: &Competition, time: TimeMs) -> CompetitionView {
     let spec = &competition.spec;
     CompetitionView {
         summary: summary(competition, time),
@@ -65,7 +65,7 @@ pub(super) fn competition(competition: &Competition, time: TimeMs) -> Competitio
     }
 }
 
-pub(super) fn leaderboard(competition: &Competition, time: TimeMs) -> Leaderboard {
+pub(crate) fn leaderboard(competition: &Competition, time: TimeMs) -> Leaderboard {
     let spec = &competition.spec;
     let settled = competition.ending.is_some();
     let entries = scorer::leaderboard(competition)
@@ -104,7 +104,7 @@ pub(super) fn leaderboard(competition: &Competition, time: TimeMs) -> Leaderboar
     }
 }
 
-pub(super) fn registration(
+pub(crate) fn registration(
     registration: &Registration,
     spec: &CompetitionSpec,
 ) -> RegistrationView {
@@ -133,7 +133,7 @@ pub(super) fn receipt(receipt: &Receipt) -> ReceiptView {
     }
 }
 
-pub(super) fn block(committed: &CommittedBlock) -> BlockView {
+pub(crate) fn block(committed: &CommittedBlock) -> BlockView {
     let CommittedBlock {
         block,
         certificate,

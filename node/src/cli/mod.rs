@@ -3,6 +3,7 @@
 //! Each command is a module with its arguments and a `run`. Commands talk to a node through [`agon_node::client`] alone, so
 //! that whatever they do, another program can do too. They know nothing of gates, blocks or peers.
 
+mod audit;
 mod competition;
 mod console;
 mod failure;
@@ -37,7 +38,7 @@ pub(crate) use leaderboard::score;
     version,
     propagate_version = true,
     max_term_width = 100,
-    after_help = "Exit codes: 0 done, 1 negative verdict (invalid proof, refused submission), 2 bad input.\n\
+    after_help = "Exit codes: 0 done, 1 negative verdict (invalid proof, refused submission, red audit), 2 bad input.\n\
                   First steps: agon demo"
 )]
 struct Arguments {
@@ -95,6 +96,8 @@ enum Command {
     Join(proof::JoinArguments),
     /// Verify a proof made by `agon prove` or `agon join`
     Verify(proof::VerifyArguments),
+    /// Check everything that a node stores or serves: blocks, certificates, proofs, payments, blobs
+    Audit(audit::AuditArguments),
 }
 
 /// How a command that did its work ended.
@@ -172,5 +175,6 @@ fn execute(command: Command, session: &Session) -> Result<Outcome, Failure> {
         Command::Prove(arguments) => proof::prove(&arguments, session),
         Command::Join(arguments) => proof::join(&arguments, session),
         Command::Verify(arguments) => proof::verify(&arguments, session),
+        Command::Audit(arguments) => audit::run(&arguments, session),
     }
 }

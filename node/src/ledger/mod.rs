@@ -4,10 +4,14 @@
 //! index and state. Opening compares what is stored with itself: the state with its block's root, the block with its certificate.
 //! The ledger refuses to know how blocks are agreed on, where transactions come from, and the clock.
 
+mod files;
+mod frozen;
+mod records;
 mod safeguard;
 mod store;
 #[cfg(test)]
 mod tests;
+mod witness;
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -29,6 +33,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::watch;
 
+pub use files::Damage;
+pub use frozen::{FrozenStore, quietly};
+pub use records::RecordKey;
 use safeguard::Safeguard;
 pub use store::{Commit, Store, StoreError, StoredBlock, StoredTip, WaitingTransaction};
 
@@ -78,6 +85,13 @@ pub struct BlockOutcome {
     pub receipts: Vec<Receipt>,
     /// What happened, in order.
     pub events: Vec<Event>,
+}
+
+impl BlockOutcome {
+    /// As stored.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("receipts and events have string keys only")
+    }
 }
 
 /// The ledger of one network.
@@ -213,8 +227,7 @@ impl Ledger {
             receipts: receipts.clone(),
             events: events.clone(),
         };
-        let outcome =
-            serde_json::to_vec(&outcome).expect("receipts and events have string keys only");
+        let outcome = outcome.to_bytes();
         let transactions: Vec<TransactionId> =
             receipts.iter().map(|receipt| receipt.transaction).collect();
         self.store.commit(&Commit {

@@ -95,7 +95,7 @@ fn names(folder: &Path) -> io::Result<Vec<(OsString, bool)>> {
     Ok(names)
 }
 
-fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+pub(super) fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for (name, is_folder) in names(from)? {
         let (source, target) = (from.join(&name), to.join(&name));
@@ -124,7 +124,7 @@ fn remove_others(folder: &Path, model: &Path) -> io::Result<()> {
 }
 
 /// The path of `store` with `suffix` at its name's end.
-fn beside(store: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(store: &Path, suffix: &str) -> PathBuf {
     let mut name = store.file_name().unwrap_or_default().to_owned();
     name.push(suffix);
     store.with_file_name(name)

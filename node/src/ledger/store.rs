@@ -13,6 +13,9 @@ use agon_protocol::digest::{BlobId, DataDigest, NetworkId, TransactionId};
 use sled::{Batch, Db, IVec};
 use thiserror::Error;
 
+use super::records::RecordKey;
+use super::witness;
+
 /// Version of the keys and values below.
 const FORMAT: u8 = 1;
 /// Memory that sled may use for its page cache.
@@ -79,7 +82,7 @@ pub enum StoreError {
 /// What a key is about.
 #[derive(Clone, Copy)]
 #[repr(u8)]
-enum Kind {
+pub(super) enum Kind {
     Meta = b'm',
     Block = b'b',
     Certificate = b'c',
@@ -90,13 +93,13 @@ enum Kind {
     Opening = b'k',
 }
 
-const META_FORMAT: &[u8] = b"format";
-const META_NETWORK: &[u8] = b"network";
-const META_TIP: &[u8] = b"tip";
-const META_STATE: &[u8] = b"state";
+pub(super) const META_FORMAT: &[u8] = b"format";
+pub(super) const META_NETWORK: &[u8] = b"network";
+pub(super) const META_TIP: &[u8] = b"tip";
+pub(super) const META_STATE: &[u8] = b"state";
 
 /// Names the network beside the database.
-const MARKER: &str = "network";
+pub(super) const MARKER: &str = "network";
 
 fn read_marker(path: &Path) -> Result<Option<NetworkId>, StoreError> {
     match fs::read_to_string(path.join(MARKER)) {
@@ -127,7 +130,7 @@ fn by_height(kind: Kind, height: u64) -> Vec<u8> {
     key(kind, &height.to_be_bytes())
 }
 
-fn array<const N: usize>(bytes: &[u8], from: usize) -> Option<[u8; N]> {
+pub(super) fn array<const N: usize>(bytes: &[u8], from: usize) -> Option<[u8; N]> {
     bytes.get(from..from + N)?.try_into().ok()
 }
 
@@ -363,7 +366,11 @@ impl Store {
             batch.insert(key(Kind::Transaction, id.as_bytes()), place);
         }
         self.apply(batch)?;
-        self.flush()
+        self.flush()?;
+        witness::write(&self.path, height).map_err(|source| StoreError::Io {
+            path: self.path.clone(),
+            source,
+        })
     }
 
     /// Replaces the certificate of a committed block by one with more signatures.
@@ -401,6 +408,14 @@ impl Store {
             ))),
             _ => Err(self.corrupt(format!("the place of transaction {id} is cut short"))),
         }
+    }
+
+    /// Everything that is stored, in the order of the keys.
+    pub fn records(&self) -> impl Iterator<Item = Result<(RecordKey, Vec<u8>), StoreError>> + '_ {
+        self.db.iter().map(|item| {
+            let (key, value) = item.map_err(|error| self.wrap(error))?;
+            Ok((RecordKey::of(&key), value.to_vec()))
+        })
     }
 
     /// Remembers an admitted transaction, and waits until it is on disk.

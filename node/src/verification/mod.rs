@@ -7,6 +7,7 @@
 //! missing blob) is never a verdict: it is reported, and the claim is tried again.
 
 mod claim;
+pub(crate) mod finding;
 mod open_sets;
 mod pool;
 mod proof;

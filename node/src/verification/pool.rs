@@ -16,8 +16,9 @@ use agon_protocol::sealed::DataKey;
 use agon_protocol::statement::Dataset;
 
 use super::claim::{ClaimDigest, claim_digest};
+use super::finding::{judge_proofs, open_test_set};
 use super::open_sets::OpenSets;
-use super::proof::{ProofFinding, ProofVerifier, Submitted, VerifierFailure};
+use super::proof::{ProofFinding, ProofVerifier, VerifierFailure};
 use crate::ledger::Store;
 use crate::sealed;
 
@@ -348,47 +349,15 @@ impl Shared {
     }
 
     fn open(&self, claim: &TestSetClaim) -> Result<Finding, VerifierFailure> {
-        let TestSetClaim {
-            competition: _,
-            sealed,
-            key,
-            data,
-            samples,
-            width,
-            task,
-        } = claim;
-        let bytes = match self.blob(sealed)? {
+        let bytes = match self.blob(&claim.sealed)? {
             Ok(bytes) => bytes,
             Err(reason) => return Ok(Err(reason)),
         };
-        let dataset = match sealed::open(key, &bytes) {
+        let dataset = match open_test_set(claim, &bytes) {
             Ok(dataset) => dataset,
-            Err(error) => return Ok(Err(error.to_string())),
+            Err(reason) => return Ok(Err(reason)),
         };
-        let shape = [
-            ("samples", dataset.samples(), *samples),
-            ("features", dataset.width(), *width),
-        ];
-        for (what, found, stated) in shape {
-            if found as u64 != u64::from(stated) {
-                return Ok(Err(format!(
-                    "the test set has {found} {what}, the competition states {stated}"
-                )));
-            }
-        }
-        if dataset.task() != *task {
-            return Ok(Err(format!(
-                "the test set asks for {}, the competition states {task}",
-                dataset.task()
-            )));
-        }
-        let found = dataset.digest();
-        if found != *data {
-            return Ok(Err(format!(
-                "the test set has digest {found}, the competition states {data}"
-            )));
-        }
-        self.open_sets.put(found, Arc::new(dataset));
+        self.open_sets.put(claim.data, Arc::new(dataset));
         Ok(Ok(()))
     }
 
@@ -401,36 +370,7 @@ impl Shared {
             Ok(dataset) => dataset,
             Err(failure) => return claims.iter().map(|_| Err(failure.clone())).collect(),
         };
-        let summary = dataset.summary();
-        // what is cheap to see comes before any arithmetic on a curve, and before a proof is read
-        let before = |claim: &ProofClaim| {
-            if let Err(error) = claim.metric.check(&claim.tally, &summary) {
-                return Ok(Err(error.to_string()));
-            }
-            self.blob(&claim.proof)
-        };
-        let proofs: Vec<_> = claims.iter().map(|claim| before(claim)).collect();
-        let submitted: Vec<Submitted<'_>> = claims
-            .iter()
-            .zip(&proofs)
-            .filter_map(|(claim, proof)| match proof {
-                Ok(Ok(proof)) => Some(Submitted { claim, proof }),
-                _ => None,
-            })
-            .collect();
-        let mut verified = match submitted.is_empty() {
-            true => Vec::new(),
-            false => self.verifier.verify(&submitted, &dataset),
-        }
-        .into_iter();
-        proofs
-            .into_iter()
-            .map(|proof| match proof {
-                Ok(Ok(_)) => verified.next().unwrap_or_else(no_finding),
-                Ok(Err(reason)) => Ok(Err(reason)),
-                Err(failure) => Err(failure),
-            })
-            .collect()
+        judge_proofs(claims, &dataset, |blob| self.blob(blob), &*self.verifier)
     }
 
     /// An opened test set, from memory or from the sealed blob and the key that opened it before.

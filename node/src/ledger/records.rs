@@ -1,0 +1,81 @@
+//! Every stored value with what it is about, for whoever checks a store as a whole.
+
+use agon_protocol::digest::{DataDigest, TransactionId};
+
+use super::store::{Kind, META_FORMAT, META_NETWORK, META_STATE, META_TIP, array};
+
+/// What a stored value is about, as its key says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RecordKey {
+    /// The format of keys and values.
+    Format,
+    /// The network.
+    Network,
+    /// The height of the last block.
+    Tip,
+    /// The state after the last block.
+    State,
+    /// The block at a height.
+    Block(u64),
+    /// Its certificate.
+    Certificate(u64),
+    /// Its receipts and events.
+    Outcome(u64),
+    /// Height and index of a committed transaction.
+    Transaction(TransactionId),
+    /// An admitted transaction, by order of arrival.
+    Waiting(u64),
+    /// The verdict on a claim, by the claim's digest.
+    Verdict([u8; 32]),
+    /// Which sealed blob and key open a test set.
+    Opening(DataDigest),
+    /// A key that this module does not know.
+    Other,
+}
+
+impl RecordKey {
+    pub(super) fn of(key: &[u8]) -> Self {
+        Self::parse(key).unwrap_or(Self::Other)
+    }
+
+    fn parse(key: &[u8]) -> Option<Self> {
+        let (kind, name) = key.split_first()?;
+        let height = || (name.len() == 8).then(|| array(name, 0).map(u64::from_be_bytes))?;
+        let digest = || (name.len() == 32).then(|| array(name, 0))?;
+        let is = |expected: Kind| *kind == expected as u8;
+        Some(match name {
+            META_FORMAT if is(Kind::Meta) => Self::Format,
+            META_NETWORK if is(Kind::Meta) => Self::Network,
+            META_TIP if is(Kind::Meta) => Self::Tip,
+            META_STATE if is(Kind::Meta) => Self::State,
+            _ if is(Kind::Block) => Self::Block(height()?),
+            _ if is(Kind::Certificate) => Self::Certificate(height()?),
+            _ if is(Kind::Outcome) => Self::Outcome(height()?),
+            _ if is(Kind::Waiting) => Self::Waiting(height()?),
+            _ if is(Kind::Transaction) => Self::Transaction(TransactionId::from_raw(digest()?)),
+            _ if is(Kind::Verdict) => Self::Verdict(digest()?),
+            _ if is(Kind::Opening) => Self::Opening(DataDigest::from_raw(digest()?)),
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_every_kind_are_told_apart_and_foreign_ones_are_no_record() {
+        let height = 7u64.to_be_bytes();
+        let key = |kind: u8, name: &[u8]| [&[kind], name].concat();
+        assert_eq!(RecordKey::of(b"mtip"), RecordKey::Tip);
+        assert_eq!(RecordKey::of(&key(b'b', &height)), RecordKey::Block(7));
+        assert_eq!(
+            RecordKey::of(&key(b'v', &[3; 32])),
+            RecordKey::Verdict([3; 32])
+        );
+        for foreign in [&b""[..], b"b", b"bshort", b"mother", b"z12345678"] {
+            assert_eq!(RecordKey::of(foreign), RecordKey::Other);
+        }
+    }
+}
