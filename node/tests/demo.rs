@@ -118,6 +118,9 @@ fn a_whole_competition_ends_with_one_winner_and_one_state() {
             .all(|root| *root == roots[0] && root.as_str().unwrap().len() == 64)
     );
     assert!(summary["seconds"].as_f64().unwrap() > 0.0);
+    assert_eq!(summary["audit"]["proofs"], 3);
+    assert_eq!(summary["audit"]["settlements"], 1);
+    is_red_after_changes(&world);
     for name in [
         "validator-0",
         "validator-3",
@@ -137,6 +140,41 @@ fn a_whole_competition_ends_with_one_winner_and_one_state() {
 
     let again = world.run(&["demo", "--data-dir", &folder]);
     again.is_bad_input("is not empty");
+}
+
+/// The demo's data is green, and red with its place after a byte of it was changed.
+fn is_red_after_changes(world: &World) {
+    let data = world.text("demo/validator-1");
+    let audit = |code| {
+        world
+            .run(&["audit", "--data-dir", &data, "--json"])
+            .json(code)
+    };
+    let green = audit(0);
+    assert_eq!(green["verdict"], "green", "{green}");
+    assert_eq!(green["checks"]["proofs"]["right"], 3, "{green}");
+    let blobs = world.path("demo/validator-1/blobs/complete");
+    let blobs = fs::read_dir(blobs)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    // the sealed test set, the training data, three proofs
+    let blobs: Vec<_> = blobs.collect();
+    assert!(blobs.len() >= 5, "{blobs:?}");
+    let store = world.path("demo/validator-1/ledger/db");
+    for file in blobs.iter().chain([&store]) {
+        let whole = fs::read(file).unwrap();
+        let mut changed = whole.clone();
+        changed[whole.len() / 3] ^= 4;
+        fs::write(file, changed).unwrap();
+        let red = audit(1);
+        let faults = red["faults"].as_array().unwrap();
+        let named = faults
+            .iter()
+            .any(|fault| fault["file"] == file.to_str().unwrap());
+        assert!(named, "{}: {red}", file.display());
+        fs::write(file, whole).unwrap();
+    }
+    assert_eq!(audit(0)["verdict"], "green");
 }
 
 #[test]

@@ -72,7 +72,7 @@ pub(super) struct Judging<'a> {
 /// Why there is no verdict.
 enum NoVerdict {
     Missing(BlobId),
-    Damaged(Place, String),
+    Damaged(Box<Place>, String),
     Trouble(String),
 }
 
@@ -235,7 +235,7 @@ impl Judging<'_> {
             NoVerdict::Damaged(place, what) => {
                 let id = place.blob;
                 if id.is_none_or(|id| damaged.insert(id)) {
-                    report.wrong(Subject::Blobs, place, what);
+                    report.wrong(Subject::Blobs, *place, what);
                 }
                 "its blob is damaged".to_owned()
             }

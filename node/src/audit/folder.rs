@@ -155,10 +155,10 @@ impl Source for DataFolder {
         if is_blob(&blob.id, &bytes) {
             return Ok(Held::Bytes(bytes));
         }
-        let place = Place {
+        let place = Box::new(Place {
             blob: Some(blob.id),
             ..Place::file(&path)
-        };
+        });
         let what = damaged(BlobId::of(&bytes));
         Ok(Held::Damaged { place, what })
     }

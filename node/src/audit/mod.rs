@@ -7,7 +7,10 @@
 //! ([`audit_node`]). Whatever differs is named with its place. The audited folder is never changed.
 
 mod claims;
+mod explain;
+mod explanation;
 mod folder;
+mod history;
 mod records;
 mod replay;
 mod report;
@@ -17,6 +20,8 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+pub use explain::{Asked, explain};
+pub use explanation::{Explanation, PaymentTold, Told, TransactionTold, Why};
 pub use folder::DataFolder;
 pub use replay::{Decided, Replay, Step, Wrong};
 pub use report::{Count, Finding, GenesisOrigin, Place, Report, Subject, Verdict};

@@ -106,7 +106,7 @@ struct Pass<'a> {
 /// What a record is worth.
 enum Worth {
     Right,
-    Wrong(Place, String),
+    Wrong(Box<Place>, String),
     /// Nothing in the blocks says what it should be.
     Free,
 }
@@ -125,7 +125,7 @@ impl Pass<'_> {
             self.seen.insert(key);
             match self.worth(&key, &value) {
                 Worth::Right => self.report.right(Subject::Records),
-                Worth::Wrong(place, what) => self.report.wrong(Subject::Records, place, what),
+                Worth::Wrong(place, what) => self.report.wrong(Subject::Records, *place, what),
                 Worth::Free => {}
             }
         }
@@ -135,7 +135,7 @@ impl Pass<'_> {
         let here = || self.place.clone();
         let is = |right: bool, place: Place, what: &str| match right {
             true => Worth::Right,
-            false => Worth::Wrong(place, what.to_owned()),
+            false => Worth::Wrong(Box::new(place), what.to_owned()),
         };
         match key {
             // opening the store has compared it
@@ -202,9 +202,10 @@ impl Pass<'_> {
                     )
                 }
             },
-            RecordKey::Other => {
-                Worth::Wrong(here(), "a record with a key that no version writes".into())
-            }
+            RecordKey::Other => Worth::Wrong(
+                Box::new(here()),
+                "a record with a key that no version writes".into(),
+            ),
         }
     }
 
@@ -212,20 +213,21 @@ impl Pass<'_> {
         let place = self.place.clone().transaction(*id);
         let Some((height, index)) = self.expected.places.get(id) else {
             return match self.complete {
-                true => Worth::Wrong(place, "it is in the index, and in no block".into()),
+                true => Worth::Wrong(
+                    Box::new(place),
+                    "it is in the index, and in no block".into(),
+                ),
                 false => Worth::Free,
             };
         };
         let right = [&height.to_be_bytes()[..], &index.to_be_bytes()].concat();
         match value == right {
             true => Worth::Right,
-            false => Worth::Wrong(
-                Place {
-                    height: Some(*height),
-                    ..place
-                },
-                "the index gives another place".into(),
-            ),
+            false => {
+                let height = Some(*height);
+                let place = Box::new(Place { height, ..place });
+                Worth::Wrong(place, "the index gives another place".into())
+            }
         }
     }
 

@@ -21,7 +21,7 @@ use agon_protocol::transition::{Applied, BlockError, apply_block};
 use agon_protocol::units::Height;
 
 use super::report::{Place, Subject};
-use super::source::RawBlock;
+use super::source::{RawBlock, Source, SourceError};
 use crate::verification::{ClaimDigest, claim_digest};
 
 /// Verdicts of one block that are derived from its root; each doubles the work.
@@ -138,6 +138,32 @@ impl Replay {
                 (Some(step), wrong)
             }
         }
+    }
+
+    /// Executes the blocks of `source` up to `tip`, and shows each to `watch` until that has seen enough. Verdicts follow from
+    /// the certified roots.
+    ///
+    /// # Errors
+    /// The first block that is missing or wrong: nothing after it means anything.
+    pub fn run(
+        &mut self,
+        source: &dyn Source,
+        tip: u64,
+        mut watch: impl FnMut(&Step) -> bool,
+    ) -> Result<(), SourceError> {
+        while self.next_height() <= tip {
+            let height = self.next_height();
+            let missing = || SourceError::Damaged(format!("block {height} is missing"));
+            let raw = source.block(height)?.ok_or_else(missing)?;
+            let (step, wrong) = self.step(&raw, &|_| HashMap::new());
+            if let Some((_, place, what)) = wrong.first() {
+                return Err(SourceError::Damaged(format!("{place}: {what}")));
+            }
+            if !step.is_some_and(|step| watch(&step)) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Checks a block's certificate alone, against the validators of the last executed block: the certificate when it

@@ -175,7 +175,7 @@ impl Source for RunningNode {
             Ok(bytes) => Ok(Held::Bytes(bytes)),
             Err(error) if not_found(&error) => Ok(Held::Missing),
             Err(ClientError::WrongBlob { id }) => Ok(Held::Damaged {
-                place: Place::blob(id),
+                place: Box::new(Place::blob(id)),
                 what: "the node serves other bytes".into(),
             }),
             Err(error) => Err(unavailable(error)),

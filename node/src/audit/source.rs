@@ -27,7 +27,7 @@ pub enum Held {
     /// What is here under its name is something else.
     Damaged {
         /// Where.
-        place: Place,
+        place: Box<Place>,
         /// What is wrong.
         what: String,
     },

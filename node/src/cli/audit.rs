@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use agon_node::audit::{
-    AuditError, GenesisOrigin, Options, Report, RunningNode, SourceError, Verdict, audit_folder,
-    audit_node,
+    AuditError, DataFolder, GenesisOrigin, Options, Report, RunningNode, Source, SourceError,
+    Verdict, audit_folder, audit_node,
 };
 use agon_node::config::NodeConfig;
 use agon_node::ledger::StoreError;
@@ -131,4 +131,35 @@ pub(crate) fn failure(error: AuditError) -> Failure {
         AuditError::Source(SourceError::Unavailable(_)) => "try again, or audit another node",
     };
     Failure::new(error, next)
+}
+
+/// The chain that a command reads: a stopped node's, or a running one's.
+pub(crate) struct Chain {
+    pub(crate) genesis: Genesis,
+    source: Box<dyn Source>,
+}
+
+impl Chain {
+    /// Opens the folder, or asks the session's node; without a genesis, by theirs.
+    pub(crate) fn open(
+        session: &Session,
+        folder: Option<&Path>,
+        genesis: Option<&Path>,
+    ) -> Result<Self, Failure> {
+        let given = genesis.map(given_genesis).transpose()?;
+        if let Some(folder) = folder {
+            let genesis = given.map_or_else(|| folder_genesis(folder), Ok)?;
+            let opened = DataFolder::open(folder, genesis.network_id());
+            let source = Box::new(opened.map_err(|error| failure(error.into()))?);
+            return Ok(Self { genesis, source });
+        }
+        let node = RunningNode::new(session.home.client());
+        let genesis = given.map_or_else(|| node.genesis(), Ok)?;
+        let source = Box::new(node);
+        Ok(Self { genesis, source })
+    }
+
+    pub(crate) fn source(&self) -> &dyn Source {
+        &*self.source
+    }
 }

@@ -6,6 +6,7 @@
 mod audit;
 mod competition;
 mod console;
+mod explain;
 mod failure;
 mod home;
 mod key;
@@ -26,6 +27,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use audit::of_folder as audit_folder;
 pub(crate) use console::Console;
 pub(crate) use failure::{Failure, Next};
 use home::Home;
@@ -98,6 +100,8 @@ enum Command {
     Verify(proof::VerifyArguments),
     /// Check everything that a node stores or serves: blocks, certificates, proofs, payments, blobs
     Audit(audit::AuditArguments),
+    /// Say why a competitor's result in a competition is what it is
+    Explain(explain::ExplainArguments),
 }
 
 /// How a command that did its work ended.
@@ -176,5 +180,6 @@ fn execute(command: Command, session: &Session) -> Result<Outcome, Failure> {
         Command::Join(arguments) => proof::join(&arguments, session),
         Command::Verify(arguments) => proof::verify(&arguments, session),
         Command::Audit(arguments) => audit::run(&arguments, session),
+        Command::Explain(arguments) => explain::run(&arguments, session),
     }
 }

@@ -13,12 +13,13 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use agon_node::audit::{Subject, Verdict};
 use agon_protocol::digest::StateRoot;
 use agon_protocol::identity::AccountId;
 use clap::Args;
 use serde::Serialize;
 
-use crate::cli::{Failure, Next, Outcome, Session, score};
+use crate::cli::{Failure, Next, Outcome, Session, audit_folder, score};
 use contest::{Contest, Played};
 use network::{Network, VALIDATORS};
 use processes::Interrupt;
@@ -44,6 +45,7 @@ struct Summary {
     validators: usize,
     state_roots: Vec<StateRoot>,
     proofs_verified: usize,
+    audit: Audited,
     seconds: f64,
     #[serde(skip)]
     closer: String,
@@ -89,15 +91,57 @@ pub(crate) fn run(arguments: &DemoArguments, session: &Session) -> Result<Outcom
     let state_roots = network.state_roots(played.settled_height, &interrupt)?;
     drop(network);
     timeline.event("network", "all processes have ended");
-    let summary = summarise(&played, state_roots, &folder, &timeline)?;
+    let audited = audit(&folder, &timeline)?;
+    let summary = summarise(&played, state_roots, audited, &folder, &timeline)?;
     timeline.act("Result");
     session.console.result(&summary);
     Ok(Outcome::Done)
 }
 
+/// Checks the first validator's folder from the genesis on, as anybody could.
+fn audit(folder: &Folder, timeline: &Timeline) -> Result<Audited, Failure> {
+    let data = folder.path().join("validator-0");
+    let report = audit_folder(&data, None, true)?;
+    if report.verdict != Verdict::Green {
+        return Err(Failure::new(
+            format!("the audit is red: {report}"),
+            "report this as a bug, with the folder of `agon demo --keep`",
+        ));
+    }
+    let right = |subject| report.checks.get(&subject).map_or(0, |count| count.right);
+    let audited = Audited {
+        blocks: right(Subject::Blocks),
+        proofs: right(Subject::Proofs),
+        settlements: right(Subject::Settlements),
+        cpu_seconds: report.cpu_seconds,
+    };
+    timeline.event("auditor", audited);
+    Ok(audited)
+}
+
+/// What the audit at the end has checked, all of it right.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Audited {
+    blocks: u64,
+    proofs: u64,
+    settlements: u64,
+    cpu_seconds: f64,
+}
+
+impl fmt::Display for Audited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "validator-0's {} blocks, {} proofs and {} settlement checked again from the genesis: green",
+            self.blocks, self.proofs, self.settlements
+        )
+    }
+}
+
 fn summarise(
     played: &Played,
     state_roots: Vec<StateRoot>,
+    audited: Audited,
     folder: &Folder,
     timeline: &Timeline,
 ) -> Result<Summary, Failure> {
@@ -138,6 +182,7 @@ fn summarise(
         validators: state_roots.len(),
         state_roots,
         proofs_verified: played.proofs_verified,
+        audit: audited,
         seconds: (timeline.seconds() * 10.0).round() / 10.0,
         closer: folder.closer(played),
     })
@@ -171,6 +216,7 @@ impl fmt::Display for Summary {
             "{} proofs, each verified by every validator; {:.1} s",
             self.proofs_verified, self.seconds
         )?;
+        writeln!(f, "audit: {}", self.audit)?;
         write!(f, "look closer: {}", self.closer)
     }
 }

@@ -205,7 +205,7 @@ fn position(segment: &[u8]) -> Option<u64> {
     let stated = u32::from_le_bytes(*segment.first_chunk()?) ^ u32::MAX;
     let covered = segment.get(4..SEGMENT_HEADER_BYTES)?;
     let position = word(segment, 4)? ^ POSITION_MASK;
-    let good = crc32fast::hash(covered) == stated && position % SEGMENT_BYTES as u64 == 0;
+    let good = crc32fast::hash(covered) == stated && position.is_multiple_of(SEGMENT_BYTES as u64);
     good.then_some(position)
 }
 

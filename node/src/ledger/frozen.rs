@@ -59,7 +59,8 @@ impl FrozenStore {
         let (mut damage, checked) = check_files(&copy.0).map_err(failed)?;
         // the database itself names its network too, and is asked whatever the file beside it says
         let (marker, right) = (copy.0.join(MARKER), format!("{network}\n"));
-        if marker.exists() && fs::read(&marker).map_err(failed)? != right.as_bytes() {
+        let named = marker.exists() && fs::read(&marker).map_err(failed)? == right.as_bytes();
+        if marker.exists() && !named {
             damage.push(Damage {
                 file: MARKER.into(),
                 offset: 0,
@@ -71,6 +72,11 @@ impl FrozenStore {
         let opened = quietly(|| Store::open(&copy.0, network));
         let (store, error) = match opened {
             Some(Ok(store)) => (Some(store), None),
+            Some(Err(StoreError::WrongNetwork { .. })) if named => {
+                let what = "its record of the network names another one".into();
+                let path = path.to_owned();
+                (None, Some(StoreError::Corrupt { path, what }))
+            }
             Some(Err(error)) => (None, Some(error)),
             None => {
                 let what = "the database's files cannot be read".into();

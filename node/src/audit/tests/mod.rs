@@ -1,5 +1,7 @@
 //! A network of one validator with a competition in it, audited as it is and after changes on disk.
 
+mod explaining;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -187,16 +189,21 @@ impl Chain<'_> {
                 sign(&genesis, sender, *nonce - 1, action)
             })
             .collect();
-        let state = self.ledger.state();
-        let built =
-            build_block(&state, &transactions, account(0), TimeMs::new(time), &Knows).unwrap();
-        assert_eq!(built.skipped, vec![]);
-        let certified = certify(&genesis, built.block.height, built.block.to_bytes());
-        self.ledger
-            .commit(&certified, &built.block, &built.applied)
-            .unwrap();
+        commit(self.ledger, time, &transactions);
         transactions
     }
+}
+
+/// Puts the next block into the ledger.
+fn commit(ledger: &Ledger, time: u64, transactions: &[SignedTransaction]) {
+    let (state, time) = (ledger.state(), TimeMs::new(time));
+    let built = build_block(&state, transactions, account(0), time, &Knows).unwrap();
+    assert_eq!(built.skipped, vec![]);
+    let block = built.block.to_bytes();
+    let certified = certify(ledger.genesis(), built.block.height, block);
+    ledger
+        .commit(&certified, &built.block, &built.applied)
+        .unwrap();
 }
 
 fn audit(folder: &Path, genesis: &Genesis, strict: bool) -> Report {
