@@ -93,6 +93,8 @@ pub struct SwarmConfig {
     pub listen: String,
     /// Multiaddresses (with `/p2p/PEER`) of nodes to join.
     pub bootstrap: Vec<String>,
+    /// Whether to dial nodes that others tell of.
+    pub discover: bool,
 }
 
 /// Settings of the consensus engine; used by validators only.
@@ -176,6 +178,7 @@ impl Default for SwarmConfig {
         Self {
             listen: "/ip4/127.0.0.1/tcp/7701".into(),
             bootstrap: Vec::new(),
+            discover: true,
         }
     }
 }
@@ -352,6 +355,9 @@ listen = {api_listen}
 listen = {swarm_listen}
 # Nodes to join, e.g. "/ip4/192.0.2.1/tcp/7701/p2p/12D3Koo…" (see addresses.json of a running node).
 bootstrap = {bootstrap}
+# Dial nodes that others tell of, too. With false this node dials those above and no others: for a validator behind nodes
+# that face the public.
+discover = {discover}
 
 [consensus]
 # Validators only: the port for the other validators, and theirs.
@@ -390,6 +396,7 @@ total = {total}
             api_listen = text(&api.listen.to_string()),
             swarm_listen = text(&network.listen),
             bootstrap = list(&network.bootstrap),
+            discover = network.discover,
             consensus_listen = text(&consensus.listen),
             peers = list(&consensus.peers),
             idle_ms = consensus.idle_ms,
@@ -421,6 +428,7 @@ mod tests {
         };
         config.key = Some("a \"quoted\" name.key".into());
         config.network.bootstrap = vec!["/ip4/127.0.0.1/tcp/1".into(), "x\\y".into()];
+        config.network.discover = false;
         config.verification.generators = Some("/var/cache/agon".into());
         config.create().unwrap();
         assert_eq!(NodeConfig::load(&config.data_dir).unwrap(), config);

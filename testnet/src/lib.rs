@@ -5,7 +5,9 @@
 //! scenario in [`scenarios`] puts the three together.
 
 pub mod account;
+pub mod byzantine;
 pub mod contest;
+pub mod faults;
 pub mod finality;
 pub mod http;
 pub mod invariants;
@@ -13,6 +15,7 @@ pub mod load;
 pub mod measure;
 pub mod network;
 pub mod process;
+pub mod proxy;
 pub mod random;
 pub mod report;
 pub mod scenarios;
@@ -22,6 +25,9 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+/// How long anything may take that needs a few rounds of consensus, on a loaded machine.
+pub const LIMIT: Duration = Duration::from_secs(120);
+
 /// How often a wait looks at what it waits for.
 pub const POLL: Duration = Duration::from_millis(50);
 
@@ -30,9 +36,11 @@ pub const POLL: Duration = Duration::from_millis(50);
 pub enum TestnetError {
     /// The binary under test is not there.
     #[error(
-        "no `agon` binary beside {beside}; build it with `cargo build --release -p agon-node`, or set AGON_BINARY"
+        "no `{name}` binary beside {beside}; build it with `cargo build --release -p agon-node -p agon-testnet`, or set AGON_BINARY"
     )]
     NoBinary {
+        /// Its name.
+        name: &'static str,
         /// Where it was looked for.
         beside: String,
     },

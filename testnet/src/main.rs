@@ -1,8 +1,10 @@
 //! `agon-testnet list`, `agon-testnet run NAME|all [--json] [--seed S] [--rounds N] [--short] [--keep]`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use agon_testnet::byzantine;
 use agon_testnet::scenarios::{self, Failed, Report, SCENARIOS, Settings};
 use clap::{Args, Parser, Subcommand};
 
@@ -20,6 +22,13 @@ enum Command {
     List,
     /// Runs one, or `all`
     Run(RunArguments),
+    /// Validates in place of the node of a folder, and proposes blocks that break rules
+    #[command(hide = true)]
+    Byzantine {
+        /// The validator's folder
+        #[arg(long)]
+        data_dir: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -52,6 +61,13 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Run(arguments) => run(&arguments),
+        Command::Byzantine { data_dir } => match byzantine::run(&data_dir) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: {error}");
+                ExitCode::from(1)
+            }
+        },
     }
 }
 

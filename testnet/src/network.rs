@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,10 +12,10 @@ use agon_node::client::Client;
 use agon_node::config::{ADDRESSES_FILE, CONFIG_FILE, NodeConfig};
 use agon_node::node::read_genesis;
 use agon_protocol::digest::NetworkId;
-use agon_protocol::genesis::Genesis;
+use agon_protocol::genesis::{Genesis, Parameters};
 use agon_protocol::identity::AccountId;
 
-use crate::process::{Process, run};
+use crate::process::{Process, agon_binary, run, testnet_binary};
 use crate::{TestnetError, wait_for};
 
 /// A node starts in about a second; one that needs this long on a loaded machine is stuck.
@@ -38,6 +39,8 @@ struct Node {
     environment: BTreeMap<OsString, OsString>,
     /// Whether the invariants speak of it: a node that was made to misbehave promises nothing.
     honest: bool,
+    /// Whether a liar runs in its place (see [`crate::byzantine`]).
+    lies: bool,
     running: Option<Running>,
 }
 
@@ -155,6 +158,49 @@ impl Network {
         self.nodes[index].honest = honest;
     }
 
+    /// Lets a liar run in place of a validator (see [`crate::byzantine`]), from its next start on.
+    pub fn corrupt(&mut self, index: usize) {
+        self.nodes[index].honest = false;
+        self.nodes[index].lies = true;
+    }
+
+    /// Copies the folder of a node that is not running, key and all, and gives the copy's index: started, it is the same node a
+    /// second time, on other ports. Neither is honest from now on.
+    pub fn duplicate(&mut self, index: usize) -> Result<usize, TestnetError> {
+        let name = format!("{}-twin", self.nodes[index].name);
+        let twin = Node::new(&self.folder, name);
+        copy_folder(&self.nodes[index].folder, &twin.folder).map_err(TestnetError::system(
+            format!("copying {}", self.nodes[index].folder.display()),
+        ))?;
+        self.nodes.push(twin);
+        let twin = self.nodes.len() - 1;
+        let ports = free_ports(3)?;
+        self.configure(twin, |config| {
+            config.api.listen.set_port(ports[0]);
+            config.network.listen = format!("/ip4/127.0.0.1/tcp/{}", ports[1]);
+            config.consensus.listen = format!("/ip4/127.0.0.1/tcp/{}", ports[2]);
+        })?;
+        self.set_honest(index, false);
+        self.set_honest(twin, false);
+        Ok(twin)
+    }
+
+    /// Changes the parameters in the genesis of a network that has not run yet. It is another network then.
+    pub fn set_parameters(
+        &mut self,
+        change: impl FnOnce(&mut Parameters),
+    ) -> Result<(), TestnetError> {
+        change(&mut self.genesis.parameters);
+        let text = serde_json::to_vec_pretty(&self.genesis)
+            .map_err(|error| TestnetError::Node(error.to_string()))?;
+        for node in &self.nodes {
+            let path = node.folder.join("genesis.json");
+            fs::write(&path, &text)
+                .map_err(TestnetError::system(format!("writing {}", path.display())))?;
+        }
+        Ok(())
+    }
+
     /// Number of nodes, running or not.
     pub fn size(&self) -> usize {
         self.nodes.len()
@@ -246,10 +292,9 @@ impl Network {
         self.start_nodes(&[index])
     }
 
-    /// Starts every node that is not running, and waits until they answer.
+    /// Starts every honest node that is not running, and waits until they answer.
     pub fn restart_all(&mut self) -> Result<(), TestnetError> {
-        let all: Vec<usize> = (0..self.size()).collect();
-        self.start_nodes(&all)
+        self.start_nodes(&self.honest())
     }
 
     /// Starts those of `indices` that are not running, at once, and waits until they answer.
@@ -261,11 +306,11 @@ impl Network {
             }
         }
         for (index, mut process) in started {
-            let folder = self.nodes[index].folder.clone();
+            let (folder, lies) = (self.nodes[index].folder.clone(), self.nodes[index].lies);
             let what = format!("the start of {}", self.nodes[index].name);
             let client = wait_for(&what, START_LIMIT, || {
                 process.check()?;
-                Ok(answering(&folder, process.id()))
+                Ok(answering(&folder, process.id(), !lies))
             })?;
             self.nodes[index].running = Some(Running { process, client });
         }
@@ -275,21 +320,21 @@ impl Network {
     /// Starts the process of a node, without waiting for anything: for nodes that may fail to start.
     pub fn spawn(&self, index: usize) -> Result<Process, TestnetError> {
         let node = &self.nodes[index];
-        let arguments = ["node", "run", "--data-dir"].map(OsStr::new);
-        let arguments = [&arguments[..], &[node.folder.as_os_str()]].concat();
-        Process::start(&arguments, &node.environment, &self.log(index))
+        let (program, words) = match node.lies {
+            false => (agon_binary()?, vec!["node", "run"]),
+            true => (testnet_binary()?, vec!["byzantine"]),
+        };
+        let mut arguments: Vec<&OsStr> = words.into_iter().map(OsStr::new).collect();
+        arguments.extend([OsStr::new("--data-dir"), node.folder.as_os_str()]);
+        Process::start(&program, &arguments, &node.environment, &self.log(index))
     }
 
-    /// Waits until a node's process ends by itself; its log says why. The node then counts as stopped.
-    pub fn wait_end(&mut self, index: usize, limit: Duration) -> Result<(), TestnetError> {
-        let what = format!("the end of {}", self.nodes[index].name);
+    /// Whether a node that was started has ended by itself; its log says why.
+    pub fn has_ended(&mut self, index: usize) -> bool {
         let running = &mut self.nodes[index].running;
-        wait_for(&what, limit, || match running {
-            Some(node) => Ok(node.process.check().is_err().then_some(())),
-            None => Ok(Some(())),
-        })?;
-        *running = None;
-        Ok(())
+        running
+            .as_mut()
+            .is_some_and(|node| node.process.check().is_err())
     }
 
     /// Waits until every honest running node has a block at `height` or above.
@@ -327,6 +372,7 @@ impl Node {
             name,
             environment: BTreeMap::new(),
             honest: true,
+            lies: false,
             running: None,
         }
     }
@@ -337,10 +383,37 @@ fn log_of(folder: &Path) -> PathBuf {
     folder.with_extension("log")
 }
 
-/// The node's client, once it answers. The file of an earlier run names another process.
-pub(crate) fn answering(folder: &Path, process: u32) -> Option<Client> {
+/// The client of a node, once it runs and (if it has an API) answers. The file of an earlier run names another process.
+fn answering(folder: &Path, process: u32, api: bool) -> Option<Client> {
     let text = fs::read(folder.join(ADDRESSES_FILE)).ok()?;
     let addresses: Addresses = serde_json::from_slice(&text).ok()?;
     let client = Client::new(&format!("http://{}", addresses.api));
-    (addresses.process == process && client.status().is_ok()).then_some(client)
+    (addresses.process == process && (!api || client.status().is_ok())).then_some(client)
+}
+
+/// Ports of the loopback interface that are free now; all are held until the last is found, so that they differ.
+fn free_ports(count: usize) -> Result<Vec<u16>, TestnetError> {
+    let listeners: Vec<TcpListener> = (0..count)
+        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+        .collect::<Result<_, _>>()
+        .map_err(TestnetError::system("finding a free port"))?;
+    let ports = listeners
+        .iter()
+        .map(|listener| Ok(listener.local_addr()?.port()));
+    ports
+        .collect::<std::io::Result<_>>()
+        .map_err(TestnetError::system("finding a free port"))
+}
+
+fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        match entry.file_type()?.is_dir() {
+            true => copy_folder(&entry.path(), &target)?,
+            false => fs::copy(entry.path(), target).map(drop)?,
+        }
+    }
+    Ok(())
 }

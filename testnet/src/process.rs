@@ -16,17 +16,27 @@ const STOP_LIMIT: Duration = Duration::from_secs(15);
 
 /// The binary under test: `AGON_BINARY`, or `agon` beside this program or in the folder above (where cargo puts it).
 pub fn agon_binary() -> Result<PathBuf, TestnetError> {
-    if let Some(path) = std::env::var_os("AGON_BINARY") {
-        return Ok(path.into());
+    match std::env::var_os("AGON_BINARY") {
+        Some(path) => Ok(path.into()),
+        None => beside("agon"),
     }
+}
+
+/// This crate's own binary, which also holds the adversaries.
+pub fn testnet_binary() -> Result<PathBuf, TestnetError> {
+    beside("agon-testnet")
+}
+
+fn beside(name: &'static str) -> Result<PathBuf, TestnetError> {
     let own = std::env::current_exe().map_err(TestnetError::system("finding this program"))?;
     let candidates = own
         .ancestors()
         .skip(1)
         .take(2)
-        .map(|folder| folder.join("agon"));
+        .map(|folder| folder.join(name));
     let found = candidates.into_iter().find(|path| path.is_file());
     found.ok_or_else(|| TestnetError::NoBinary {
+        name,
         beside: own.display().to_string(),
     })
 }
@@ -38,13 +48,13 @@ pub struct Process {
     log: PathBuf,
 }
 
-fn command(arguments: &[&OsStr], log: &Path) -> Result<Command, TestnetError> {
+fn command(program: &Path, arguments: &[&OsStr], log: &Path) -> Result<Command, TestnetError> {
     let stderr = File::options()
         .create(true)
         .append(true)
         .open(log)
         .map_err(TestnetError::system(format!("writing {}", log.display())))?;
-    let mut command = Command::new(agon_binary()?);
+    let mut command = Command::new(program);
     command
         .args(arguments)
         .env_remove("AGON_NODE")
@@ -56,7 +66,7 @@ fn command(arguments: &[&OsStr], log: &Path) -> Result<Command, TestnetError> {
 
 /// Runs a command to its end and gives its stdout.
 pub fn run(arguments: &[&OsStr], log: &Path) -> Result<Vec<u8>, TestnetError> {
-    let output = command(arguments, log)?
+    let output = command(&agon_binary()?, arguments, log)?
         .stdout(Stdio::piped())
         .output()
         .map_err(TestnetError::system("starting agon"))?;
@@ -71,13 +81,14 @@ pub fn run(arguments: &[&OsStr], log: &Path) -> Result<Vec<u8>, TestnetError> {
 }
 
 impl Process {
-    /// Starts `agon ARGUMENTS` in the background, with `environment` beside this process's own; stderr is appended to `log`.
+    /// Starts `PROGRAM ARGUMENTS` in the background, with `environment` beside this process's own; stderr is appended to `log`.
     pub fn start(
+        program: &Path,
         arguments: &[&OsStr],
         environment: &BTreeMap<OsString, OsString>,
         log: &Path,
     ) -> Result<Self, TestnetError> {
-        let child = command(arguments, log)?
+        let child = command(program, arguments, log)?
             .envs(environment)
             .stdout(Stdio::null())
             .spawn()

@@ -17,6 +17,8 @@ pub struct Config {
     pub listen: Vec<Multiaddr>,
     /// Peers to stay connected with, with or without a `/p2p/…` part; the others are discovered through them.
     pub bootstrap: Vec<Multiaddr>,
+    /// Whether to dial peers that others tell of; without it only `bootstrap` is dialled, and others may dial this node.
+    pub discover: bool,
     /// Bounds on what peers may cost this node.
     pub limits: Limits,
     /// How long to wait for things outside.
@@ -31,6 +33,7 @@ impl Config {
             network,
             listen: Vec::new(),
             bootstrap: Vec::new(),
+            discover: true,
             limits: Limits::default(),
             timing: Timing::default(),
         }
@@ -44,6 +47,7 @@ impl std::fmt::Debug for Config {
             .field("network", &self.network)
             .field("listen", &self.listen)
             .field("bootstrap", &self.bootstrap)
+            .field("discover", &self.discover)
             .field("limits", &self.limits)
             .field("timing", &self.timing)
             .finish_non_exhaustive()

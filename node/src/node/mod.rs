@@ -503,6 +503,7 @@ async fn start_network(
     for address in &config.network.bootstrap {
         settings.bootstrap.push(multiaddr(address)?);
     }
+    settings.discover = config.network.discover;
     settings.limits = Limits {
         transaction_bytes: MAX_TRANSACTION_BYTES,
         ..Limits::default()

@@ -3,14 +3,21 @@
 //! Each is one file with one function, which gets a [`Stage`] and gives its [`Figures`]: it sets a network up, does to it what its name
 //! says, waits for what it expects (never for time to pass), and ends with [`crate::invariants::hold`].
 
+mod bad_proposer;
 mod cast;
+mod clock_skew;
+mod cold_observer;
+mod disk_full;
+mod halt;
 mod invalid_proof_flood;
 mod kill_loop;
 mod late_and_early;
+mod partition;
 mod plagiarist;
 mod quiet;
 mod spam_flood;
 mod thousand_competitors;
+mod traffic;
 mod transfers;
 mod withheld_blob;
 mod withheld_key;
@@ -20,6 +27,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::TestnetError;
+use crate::network::Network;
 use crate::random::Random;
 pub use crate::report::{Figures, Report};
 
@@ -90,6 +98,36 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "kill-loop",
         summary: "kill -9 of random validators, then of all, under load: nothing accepted is lost, nobody disagrees",
         play: kill_loop::play,
+    },
+    Scenario {
+        name: "two-of-four",
+        summary: "two of four validators die: nothing is decided; they return: the network goes on",
+        play: halt::play,
+    },
+    Scenario {
+        name: "partition",
+        summary: "one cut off, two and two, one that nobody hears, bad links: who cannot decide does not, and all heals",
+        play: partition::play,
+    },
+    Scenario {
+        name: "bad-proposer",
+        summary: "one validator proposes blocks that break rules, one after the other: none is taken, blocks go on",
+        play: bad_proposer::play,
+    },
+    Scenario {
+        name: "clock-skew",
+        summary: "one validator's clock is wrong, within and beyond tolerance: it loses its own proposals only",
+        play: clock_skew::play,
+    },
+    Scenario {
+        name: "disk-full",
+        summary: "one validator's disk is full: it stops and says so, contradicts itself never, and comes back",
+        play: disk_full::play,
+    },
+    Scenario {
+        name: "cold-observer",
+        summary: "an observer syncs from genesis, test set included, then follows live to the same state roots",
+        play: cold_observer::play,
     },
     Scenario {
         name: "quiet",
@@ -204,4 +242,16 @@ fn keep_logs(folder: &Path) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// How often the honest nodes noted that a validator signed contradicting messages.
+fn contradictions(network: &Network) -> Result<usize, TestnetError> {
+    let mut noted = 0;
+    for index in network.honest() {
+        let path = network.log(index);
+        let log = fs::read_to_string(&path)
+            .map_err(TestnetError::system(format!("reading {}", path.display())))?;
+        noted += log.matches("signed contradicting messages").count();
+    }
+    Ok(noted)
 }

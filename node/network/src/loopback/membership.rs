@@ -28,6 +28,33 @@ async fn all_find_each_other_through_one_bootstrap_peer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_discover_nobody_dial_only_their_bootstrap_peer() {
+    let hub = Node::start(config(1)).await;
+    let mut quiet = Vec::new();
+    for seed in 2..=3 {
+        let mut config = config(seed);
+        config.bootstrap = vec![hub.address()];
+        config.discover = false;
+        let node = Node::start(config).await;
+        node.until_connected(hub.id()).await;
+        quiet.push(node);
+    }
+    // by the time that two others have found each other in the same way, these two would have, too
+    let mut curious = Vec::new();
+    for seed in 4..=5 {
+        let mut config = config(seed);
+        config.bootstrap = vec![hub.address()];
+        curious.push(Node::start(config).await);
+    }
+    curious[0].until_connected(curious[1].id()).await;
+    let known = quiet[0].told.borrow().connected.clone();
+    assert!(
+        !known.contains(&quiet[1].id()),
+        "they do not dial each other"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn peers_of_another_network_are_refused_on_both_sides() {
     let ours = Node::start(config(1)).await;
     let mut foreign = config(2);

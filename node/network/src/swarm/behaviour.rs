@@ -54,7 +54,7 @@ impl Behaviour {
                 [(EXCHANGE, ProtocolSupport::Full)],
                 exchange,
             ),
-            kademlia: kademlia(local, config.network),
+            kademlia: kademlia(local, config),
             identify: identify::Behaviour::new(
                 identify::Config::new(protocol_version(config.network), key.public())
                     .with_agent_version(concat!("agon/", env!("CARGO_PKG_VERSION")).into()),
@@ -133,7 +133,7 @@ fn topic_score() -> TopicScoreParams {
     }
 }
 
-fn kademlia(local: libp2p::PeerId, network: NetworkId) -> kad::Behaviour<MemoryStore> {
+fn kademlia(local: libp2p::PeerId, config: &Config) -> kad::Behaviour<MemoryStore> {
     let store = MemoryStore::with_config(
         local,
         MemoryStoreConfig {
@@ -144,15 +144,20 @@ fn kademlia(local: libp2p::PeerId, network: NetworkId) -> kad::Behaviour<MemoryS
             ..Default::default()
         },
     );
-    let protocol = StreamProtocol::try_from_owned(format!("/agon/{network}/kad/1"))
+    let protocol = StreamProtocol::try_from_owned(format!("/agon/{}/kad/1", config.network))
         .expect("the name starts with a slash");
+    let discover = config.discover;
     let mut config = kad::Config::new(protocol);
     config.set_query_timeout(Duration::from_secs(20));
-    config.set_periodic_bootstrap_interval(Some(Duration::from_secs(60)));
+    config.set_periodic_bootstrap_interval(discover.then_some(Duration::from_secs(60)));
     config.set_provider_publication_interval(Some(Duration::from_secs(10 * 60)));
     config.set_provider_record_ttl(Some(Duration::from_secs(60 * 60)));
     let mut kademlia = kad::Behaviour::with_config(local, store, config);
     // Without this, a node serves the table only after its public address is confirmed, which never happens on a LAN or loopback.
-    kademlia.set_mode(Some(kad::Mode::Server));
+    // A node that discovers nobody takes no part in the table: its queries would dial whom they find.
+    kademlia.set_mode(Some(match discover {
+        true => kad::Mode::Server,
+        false => kad::Mode::Client,
+    }));
     kademlia
 }

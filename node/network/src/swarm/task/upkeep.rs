@@ -21,7 +21,7 @@ impl Task {
         let identify::Event::Received { peer_id, info, .. } = event else {
             return;
         };
-        if info.protocol_version != protocol_version(self.config.network) {
+        if !self.config.discover || info.protocol_version != protocol_version(self.config.network) {
             return;
         }
         for address in info.listen_addrs.into_iter().take(MAX_ADDRESSES) {
@@ -47,7 +47,8 @@ impl Task {
 
     /// Dials a peer whose address the routing table knows.
     fn dial_known(&mut self, peer: PeerId) {
-        if self.peers.is_connected(&peer)
+        if !self.config.discover
+            || self.peers.is_connected(&peer)
             || self.peers.is_banned(&peer)
             || peer == *self.swarm.local_peer_id()
         {
