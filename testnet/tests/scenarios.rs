@@ -46,6 +46,12 @@ fn a_parted_network_heals() {
 }
 
 #[test]
+fn contradicting_signatures_are_noticed_and_change_nothing() {
+    let report = short("equivocator");
+    assert!(figure(&report, "contradictions noted by the three") >= 2.0);
+}
+
+#[test]
 fn blocks_that_break_rules_are_in_no_chain() {
     let report = short("bad-proposer");
     assert!(figure(&report, "kinds of them") >= 3.0);

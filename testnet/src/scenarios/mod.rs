@@ -8,6 +8,7 @@ mod cast;
 mod clock_skew;
 mod cold_observer;
 mod disk_full;
+mod equivocator;
 mod halt;
 mod invalid_proof_flood;
 mod kill_loop;
@@ -108,6 +109,11 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "partition",
         summary: "one cut off, two and two, one that nobody hears, bad links: who cannot decide does not, and all heals",
         play: partition::play,
+    },
+    Scenario {
+        name: "equivocator",
+        summary: "one validator's key signs contradicting votes and proposals: the others agree and notice",
+        play: equivocator::play,
     },
     Scenario {
         name: "bad-proposer",
