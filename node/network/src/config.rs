@@ -1,10 +1,13 @@
 //! What a node chooses about its network: addresses, key, bounds and patience.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use agon_protocol::digest::NetworkId;
 use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, PeerId};
+
+use crate::swarm::Subject;
 
 /// How a node takes part in the public network.
 #[derive(Clone)]
@@ -23,6 +26,12 @@ pub struct Config {
     pub limits: Limits,
     /// How long to wait for things outside.
     pub timing: Timing,
+    /// The file in which bans survive a restart; without one they end with the process.
+    pub ban_file: Option<PathBuf>,
+    /// Who is never let in.
+    pub banned: Vec<Subject>,
+    /// Who is never banned, whatever it does.
+    pub never_banned: Vec<Subject>,
 }
 
 impl Config {
@@ -36,6 +45,9 @@ impl Config {
             discover: true,
             limits: Limits::default(),
             timing: Timing::default(),
+            ban_file: None,
+            banned: Vec::new(),
+            never_banned: Vec::new(),
         }
     }
 }
@@ -50,6 +62,9 @@ impl std::fmt::Debug for Config {
             .field("discover", &self.discover)
             .field("limits", &self.limits)
             .field("timing", &self.timing)
+            .field("ban_file", &self.ban_file)
+            .field("banned", &self.banned)
+            .field("never_banned", &self.never_banned)
             .finish_non_exhaustive()
     }
 }
@@ -65,10 +80,22 @@ pub struct Limits {
     pub incoming_connections: u32,
     /// Connections with one peer (two, because both sides may dial at once).
     pub connections_per_peer: u32,
+    /// Connections with one IP address (of IPv6 its /64), those being made included.
+    pub connections_per_address: u32,
+    /// Incoming connections whose other end has not shown its key yet.
+    pub pending_connections: u32,
+    /// Whether the loopback address has no limit of its own and is never banned: many nodes share it, in tests and on one machine.
+    pub loopback_is_exempt: bool,
+    /// Transactions per second that are taken from one peer; four times as many at once. What is above is ignored.
+    pub transactions_per_second: usize,
+    /// The same for their bytes.
+    pub transaction_bytes_per_second: usize,
     /// The number of peers below which discovered peers are dialled.
     pub wanted_peers: usize,
-    /// Transactions that wait for the node's verdict; the next ones are ignored.
+    /// Transactions that wait for the node's verdict, those of one peer at most half of them; the next ones are ignored.
     pub undecided_transactions: usize,
+    /// The same for their bytes.
+    pub undecided_bytes: usize,
     /// Requests of peers that are being answered, each with up to 8 MiB; the next ones are told to come back later.
     pub served_requests: usize,
     /// The same, for one peer.
@@ -86,12 +113,18 @@ impl Default for Limits {
             connections: 96,
             incoming_connections: 64,
             connections_per_peer: 2,
+            connections_per_address: 16,
+            pending_connections: 32,
+            loopback_is_exempt: true,
+            transactions_per_second: 1_000,
+            transaction_bytes_per_second: 2 << 20,
             wanted_peers: 12,
-            undecided_transactions: 1024,
+            undecided_transactions: 2048,
+            undecided_bytes: 32 << 20,
             served_requests: 32,
             served_requests_per_peer: 8,
             unsent_transactions: 1024,
-            events: 1024,
+            events: 2048,
         }
     }
 }

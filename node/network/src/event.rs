@@ -156,6 +156,9 @@ pub enum Misbehaviour {
     BrokenMessage,
     /// An answer that does not fit the question: 51 points.
     UnexpectedAnswer,
+    /// A transaction, or an offer of a blob, above what one peer may send in a time: a tenth of a point, so that an honest peer in a busy hour
+    /// is not banned.
+    Excess,
 }
 
 impl Misbehaviour {
@@ -164,6 +167,19 @@ impl Misbehaviour {
             Self::InvalidBlock | Self::InvalidBlob => 100.0,
             Self::InvalidTransaction => 34.0,
             Self::BrokenMessage | Self::UnexpectedAnswer => 51.0,
+            Self::Excess => 0.1,
+        }
+    }
+
+    /// One word, as in the ban list.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::InvalidBlock => "invalid_block",
+            Self::InvalidBlob => "invalid_blob",
+            Self::InvalidTransaction => "invalid_transaction",
+            Self::BrokenMessage => "broken_message",
+            Self::UnexpectedAnswer => "unexpected_answer",
+            Self::Excess => "excess",
         }
     }
 }
@@ -179,4 +195,6 @@ pub struct PeerInfo {
     pub incoming: bool,
     /// The tip it last claimed.
     pub tip: Tip,
+    /// Points for misbehaviour that have not faded yet; at 100 it is banned.
+    pub points: u32,
 }

@@ -12,6 +12,7 @@ use crate::blobs::BlobStore;
 use crate::config::Timing;
 use crate::event::{Misbehaviour, PeerInfo};
 use crate::fetch::{FetchError, Fetches, Progress, fetch_blob, fetch_blocks};
+use crate::swarm::Ban;
 use crate::wire::{Request, Response};
 
 /// The network has stopped; the node is shutting down or the network task ended.
@@ -91,6 +92,7 @@ pub(crate) enum Command {
         oneshot::Sender<Result<Response, RequestError>>,
     ),
     Peers(oneshot::Sender<Vec<PeerInfo>>),
+    Bans(oneshot::Sender<Vec<Ban>>),
     Report(PeerId, Misbehaviour),
     Provide(BlobId),
     FindProviders(BlobId),
@@ -180,6 +182,13 @@ impl Handle {
     pub async fn peers(&self) -> Result<Vec<PeerInfo>, Stopped> {
         let (reply, answer) = oneshot::channel();
         self.command(Command::Peers(reply)).await?;
+        answer.await.map_err(|_| Stopped)
+    }
+
+    /// Who stays away, until when and why.
+    pub async fn bans(&self) -> Result<Vec<Ban>, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        self.command(Command::Bans(reply)).await?;
         answer.await.map_err(|_| Stopped)
     }
 

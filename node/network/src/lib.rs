@@ -23,5 +23,5 @@ pub use event::{Event, Misbehaviour, PeerInfo, RefusalReason, Source, Ticket, Ti
 pub use fetch::{FetchError, Progress};
 pub use handle::{DialError, FetchedBlocks, Handle, Publication, PublishError, Stopped};
 pub use libp2p::{Multiaddr, PeerId};
-pub use swarm::{Network, StartError};
+pub use swarm::{Ban, Network, NotASubject, StartError, Subject};
 pub use wire::{MAX_BLOCKS, MAX_BLOCKS_BYTES};

@@ -189,6 +189,27 @@ impl BlobStore {
         }
     }
 
+    /// The length of the blob when it is held, checked against its name: one that the disk cut short or lengthened is set
+    /// aside and no longer held. Reads no more than a chunk while the chunk tree is intact.
+    pub fn verified_length(&self, id: BlobId) -> Result<Option<u64>, StoreError> {
+        let Some(length) = self.length(id)? else {
+            return Ok(None);
+        };
+        // the tree of a longer blob fits no other length
+        let checked = match length <= CHUNK_BYTES {
+            true => self.check(id),
+            false => self.tree(id).map(drop),
+        };
+        match checked {
+            Ok(()) => Ok(Some(length)),
+            Err(error @ StoreError::Corrupt { .. }) => {
+                tracing::error!(%error, "a blob is not what its name says");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// The whole blob, verified, when it has at most `limit` bytes.
     pub fn read(&self, id: BlobId, limit: u64) -> Result<Vec<u8>, StoreError> {
         let length = self.length(id)?.ok_or(StoreError::NotHeld { id })?;

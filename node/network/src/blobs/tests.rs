@@ -208,3 +208,19 @@ fn an_empty_blob_is_a_blob() {
     assert_eq!(store.read(id, LIMIT).unwrap(), Vec::<u8>::new());
     store.check(id).unwrap();
 }
+
+#[test]
+fn the_verified_length_of_a_blob_that_the_disk_cut_short_is_none_and_it_can_be_put_again() {
+    for length in [10, CHUNK, 3 * CHUNK + 5] {
+        let (folder, store) = store();
+        let bytes = sample(length, 4);
+        let id = store.put(&bytes, LIMIT).unwrap().id;
+        assert_eq!(store.verified_length(id).unwrap(), Some(length as u64));
+        fs::write(file(&folder, "complete", id), &bytes[..length - 1]).unwrap();
+        assert_eq!(store.length(id).unwrap(), Some(length as u64 - 1));
+        assert_eq!(store.verified_length(id).unwrap(), None);
+        assert!(!store.holds(id) && file(&folder, "quarantine", id).exists());
+        store.put(&bytes, LIMIT).unwrap();
+        assert_eq!(store.verified_length(id).unwrap(), Some(length as u64));
+    }
+}

@@ -3,6 +3,7 @@
 mod adversary;
 mod blobs;
 mod blocks;
+mod defences;
 mod gossip;
 mod harness;
 mod membership;

@@ -1,19 +1,21 @@
 //! The protocols that run on every connection, and how each is bounded.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use agon_protocol::digest::NetworkId;
 use libp2p::gossipsub::{
-    self, IdentTopic, MessageAuthenticity, MessageId, PeerScoreParams, PeerScoreThresholds,
-    TopicScoreParams, ValidationMode,
+    self, IdentTopic, IdentityTransform, MessageAuthenticity, MessageId, PeerScoreParams,
+    PeerScoreThresholds, TopicScoreParams, ValidationMode, WhitelistSubscriptionFilter,
 };
 use libp2p::identity::Keypair;
 use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
 use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::NetworkBehaviour;
-use libp2p::{StreamProtocol, allow_block_list, connection_limits, identify, kad};
+use libp2p::{StreamProtocol, allow_block_list, identify, kad};
 
-use crate::config::{Config, Limits};
+use super::gate::Gate;
+use crate::config::Config;
 use crate::wire::{EXCHANGE, ExchangeCodec};
 
 /// Gossip housekeeping, and the unit of its histories.
@@ -25,15 +27,22 @@ const DUPLICATE_CACHE: Duration = Duration::from_secs(60);
 const FRAME_TRANSACTIONS: usize = 2;
 /// Gossip adds its own fields to a message.
 const GOSSIP_OVERHEAD_BYTES: usize = 1024;
+/// Messages that wait for one slow peer; those above are not sent to it.
+const UNSENT_PER_PEER: usize = 1024;
 /// Blobs that this node, or others through it, can be found to hold.
 const MAX_PROVIDED: usize = 1 << 16;
+/// Holders that are remembered of one blob.
+const MAX_PROVIDERS: usize = 16;
+
+/// Gossip of one topic: a peer that names others is not listened to.
+pub(super) type Gossip = gossipsub::Behaviour<IdentityTransform, WhitelistSubscriptionFilter>;
 
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
     // The two that may refuse a connection come first, before any other has spent anything on it.
-    pub(super) limits: connection_limits::Behaviour,
+    pub(super) gate: Gate,
     pub(super) blocked: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
-    pub(super) gossip: gossipsub::Behaviour,
+    pub(super) gossip: Gossip,
     pub(super) exchange: request_response::Behaviour<ExchangeCodec>,
     pub(super) kademlia: kad::Behaviour<MemoryStore>,
     pub(super) identify: identify::Behaviour,
@@ -46,7 +55,7 @@ impl Behaviour {
             .with_request_timeout(config.timing.request)
             .with_max_concurrent_streams(config.limits.served_requests_per_peer * 2);
         Ok(Self {
-            limits: connection_limits::Behaviour::new(connection_limits(&config.limits)),
+            gate: Gate::new(config.limits.clone()),
             blocked: allow_block_list::Behaviour::default(),
             gossip: gossip(config)?,
             exchange: request_response::Behaviour::with_codec(
@@ -72,17 +81,8 @@ pub(super) fn transactions_topic(network: NetworkId) -> IdentTopic {
     IdentTopic::new(format!("/agon/{network}/transactions/1"))
 }
 
-fn connection_limits(limits: &Limits) -> connection_limits::ConnectionLimits {
-    connection_limits::ConnectionLimits::default()
-        .with_max_pending_incoming(Some(limits.incoming_connections))
-        .with_max_pending_outgoing(Some(limits.connections))
-        .with_max_established_incoming(Some(limits.incoming_connections))
-        .with_max_established(Some(limits.connections))
-        .with_max_established_per_peer(Some(limits.connections_per_peer))
-}
-
 /// Transactions carry their author's signature, so gossip adds none: messages are anonymous and named by their bytes.
-fn gossip(config: &Config) -> Result<gossipsub::Behaviour, &'static str> {
+fn gossip(config: &Config) -> Result<Gossip, &'static str> {
     // An undecided message must stay in the history until its verdict, or it could not be passed on any more.
     let history = config.timing.decision.as_millis() / HEARTBEAT.as_millis() + 10;
     let gossip_config = gossipsub::ConfigBuilder::default()
@@ -92,16 +92,20 @@ fn gossip(config: &Config) -> Result<gossipsub::Behaviour, &'static str> {
         .duplicate_cache_time(DUPLICATE_CACHE)
         .validation_mode(ValidationMode::Anonymous)
         .validate_messages()
+        .connection_handler_queue_len(UNSENT_PER_PEER)
         .max_transmit_size(
             config.limits.transaction_bytes * FRAME_TRANSACTIONS + GOSSIP_OVERHEAD_BYTES,
         )
         .message_id_fn(|message| MessageId::new(blake3::hash(&message.data).as_bytes()))
         .build()
         .map_err(|_| "the gossip settings contradict each other")?;
-    let mut gossip = gossipsub::Behaviour::new(MessageAuthenticity::Anonymous, gossip_config)?;
     let topic = transactions_topic(config.network);
+    // a peer could subscribe to any number of topics otherwise, and each would be remembered
+    let only = WhitelistSubscriptionFilter(HashSet::from([topic.hash()]));
+    let mut gossip =
+        Gossip::new_with_subscription_filter(MessageAuthenticity::Anonymous, gossip_config, only)?;
     let mut scores = PeerScoreParams {
-        // Many nodes behind one address are normal: one machine, one laboratory. Connection limits bound them.
+        // Many nodes behind one address are normal: one machine, one laboratory. The gate bounds them.
         ip_colocation_factor_weight: 0.0,
         ..Default::default()
     };
@@ -140,7 +144,7 @@ fn kademlia(local: libp2p::PeerId, config: &Config) -> kad::Behaviour<MemoryStor
             // Only provider records are used; nobody may store values here.
             max_records: 0,
             max_provided_keys: MAX_PROVIDED,
-            max_providers_per_key: 20,
+            max_providers_per_key: MAX_PROVIDERS,
             ..Default::default()
         },
     );
@@ -152,6 +156,8 @@ fn kademlia(local: libp2p::PeerId, config: &Config) -> kad::Behaviour<MemoryStor
     config.set_periodic_bootstrap_interval(discover.then_some(Duration::from_secs(60)));
     config.set_provider_publication_interval(Some(Duration::from_secs(10 * 60)));
     config.set_provider_record_ttl(Some(Duration::from_secs(60 * 60)));
+    // offers of blobs are counted and cut to size before they are kept: see the task's upkeep
+    config.set_record_filtering(kad::StoreInserts::FilterBoth);
     let mut kademlia = kad::Behaviour::with_config(local, store, config);
     // Without this, a node serves the table only after its public address is confirmed, which never happens on a LAN or loopback.
     // A node that discovers nobody takes no part in the table: its queries would dial whom they find.

@@ -1,9 +1,12 @@
 //! The swarm: one task that owns all connections, and what surrounds it.
 
+mod bans;
 mod behaviour;
 mod bootstrap;
+mod gate;
 mod listeners;
 mod peers;
+mod rates;
 mod serve;
 mod task;
 
@@ -24,6 +27,8 @@ use crate::config::{Config, keypair};
 use crate::event::{Event, Source};
 use crate::handle::{Handle, Shared};
 
+use bans::Bans;
+pub use bans::{Ban, NotASubject, Subject};
 use behaviour::Behaviour;
 use listeners::Listeners;
 use task::{Surroundings, Task};
@@ -122,6 +127,7 @@ impl Network {
         let held = tokio::task::spawn_blocking(move || store.list()).await;
         let held = held.unwrap_or_else(|_| Ok(Vec::new()))?;
 
+        let bans = read_bans(&config);
         let (commands, received) = mpsc::channel(COMMANDS);
         let (events, event_queue) = mpsc::channel(config.limits.events.max(1));
         let tip_moved = Arc::new(Notify::new());
@@ -148,6 +154,7 @@ impl Network {
             config,
             swarm,
             listeners,
+            bans,
             held.into_iter().map(|stored| stored.id).collect(),
         );
         let task = tokio::spawn(task.run());
@@ -162,6 +169,20 @@ impl Network {
             task,
         })
     }
+}
+
+/// The bans of the settings and of a former run. A list that cannot be read is no reason not to start.
+fn read_bans(config: &Config) -> Bans {
+    let mut bans = Bans::new(&config.banned, &config.never_banned);
+    if let Some(path) = &config.ban_file {
+        match bans::read_file(path) {
+            Ok(text) => bans.read(&text, bans::wall_ms()),
+            Err(error) => {
+                tracing::error!(%error, path = %path.display(), "the ban list cannot be read; starting without");
+            }
+        }
+    }
+    bans
 }
 
 fn setup(error: impl std::fmt::Display) -> StartError {

@@ -1,19 +1,21 @@
-//! Who is connected, what they claim, what they did wrong and who stays away for how long.
+//! Who is connected, what they claim, and what they did wrong.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
+use std::net::IpAddr;
 
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId};
 use tokio::time::Instant;
 
+use super::bans::{Bans, Subject};
+use super::gate::host;
 use crate::event::{Misbehaviour, PeerInfo, Tip};
 
 /// Points at which a peer is banned.
 const BAN_POINTS: f64 = 100.0;
 /// Points forgiven per second.
 const FORGIVEN_PER_SECOND: f64 = 0.1;
-/// Peers whose points or bans are remembered; keys are free, so memory for them is not.
+/// Peers whose points are remembered; keys are free, so memory for them is not.
 const MAX_REMEMBERED: usize = 10_000;
 
 /// One connected peer.
@@ -35,7 +37,7 @@ struct Connected {
 pub(super) struct Peers {
     connected: HashMap<PeerId, Connected>,
     points: HashMap<PeerId, (f64, Instant)>,
-    bans: HashMap<PeerId, Instant>,
+    pub(super) bans: Bans,
 }
 
 impl Peers {
@@ -114,7 +116,7 @@ impl Peers {
         self.connected.contains_key(peer)
     }
 
-    pub(super) fn accepted_peers(&self) -> Vec<PeerInfo> {
+    pub(super) fn accepted_peers(&self, now: Instant) -> Vec<PeerInfo> {
         let mut list = Vec::new();
         for (peer, entry) in &self.connected {
             let Some(tip) = entry.tip else { continue };
@@ -126,10 +128,17 @@ impl Peers {
                 address: entry.address.clone(),
                 incoming: entry.incoming,
                 tip,
+                points: self.points_of(peer, now),
             });
         }
         list.sort_by_key(|info| info.peer);
         list
+    }
+
+    fn points_of(&self, peer: &PeerId, now: Instant) -> u32 {
+        let found = self.points.get(peer);
+        // below the points of a ban, so no digit is lost
+        found.map_or(0, |(points, since)| faded(*points, *since, now) as u32)
     }
 
     /// Connected peers, accepted or not yet.
@@ -169,41 +178,19 @@ impl Peers {
         false
     }
 
-    /// Remembers a ban; when too many are remembered, the one that ends first is lifted and returned.
-    pub(super) fn ban(&mut self, peer: PeerId, now: Instant, length: Duration) -> Option<PeerId> {
-        let mut lifted = None;
-        if self.bans.len() >= MAX_REMEMBERED {
-            lifted = self
-                .bans
-                .iter()
-                .min_by_key(|(_, end)| **end)
-                .map(|(peer, _)| *peer);
-        }
-        if let Some(lifted) = &lifted {
-            self.bans.remove(lifted);
-        }
-        self.bans.insert(peer, now + length);
-        lifted
-    }
-
     pub(super) fn is_banned(&self, peer: &PeerId) -> bool {
-        self.bans.contains_key(peer)
+        self.bans.holds(&Subject::Peer(*peer))
     }
 
-    /// Forgets what has faded, and returns the peers whose ban is over.
-    pub(super) fn tidy(&mut self, now: Instant) -> Vec<PeerId> {
+    /// The address of a connected peer.
+    pub(super) fn host(&self, peer: &PeerId) -> Option<IpAddr> {
+        host(&self.connected.get(peer)?.address)
+    }
+
+    /// Forgets what has faded.
+    pub(super) fn tidy(&mut self, now: Instant) {
         self.points
             .retain(|_, (points, since)| faded(*points, *since, now) > 0.0);
-        let over: Vec<PeerId> = self
-            .bans
-            .iter()
-            .filter(|(_, end)| **end <= now)
-            .map(|(peer, _)| *peer)
-            .collect();
-        for peer in &over {
-            self.bans.remove(peer);
-        }
-        over
     }
 }
 
@@ -214,6 +201,8 @@ fn faded(points: f64, since: Instant, now: Instant) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -237,15 +226,11 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_chunk_bans_at_once_and_the_ban_ends() {
+    fn a_wrong_chunk_bans_at_once_and_excess_only_after_a_thousand_times() {
         let (mut peers, peer, now) = (Peers::default(), PeerId::random(), Instant::now());
         assert!(peers.blame(peer, Misbehaviour::InvalidBlob, now));
-        let length = Duration::from_secs(10);
-        assert_eq!(peers.ban(peer, now, length), None);
-        assert!(peers.is_banned(&peer));
-        assert!(peers.tidy(now).is_empty());
-        assert_eq!(peers.tidy(now + length), vec![peer]);
-        assert!(!peers.is_banned(&peer));
+        let times = (0..2_000).take_while(|_| !peers.blame(peer, Misbehaviour::Excess, now));
+        assert!((990..1_010).contains(&times.count()));
     }
 
     #[test]
@@ -258,25 +243,11 @@ mod tests {
         };
         peers.opened(peer, ConnectionId::new_unchecked(1), address, true);
         assert!(peers.accepted(peer, tip));
-        assert!(peers.is_accepted(&peer) && peers.accepted_peers().len() == 1);
-        peers.ban(peer, now, Duration::from_secs(1));
-        assert!(!peers.is_accepted(&peer) && peers.accepted_peers().is_empty());
+        assert!(peers.is_accepted(&peer) && peers.accepted_peers(now).len() == 1);
+        let (who, second) = (Subject::Peer(peer), Duration::from_secs(1));
+        peers.bans.ban(who, second, "x", true, 0, &mut Vec::new());
+        assert!(!peers.is_accepted(&peer) && peers.accepted_peers(now).is_empty());
         assert!(peers.is_connected(&peer));
-    }
-
-    #[test]
-    fn remembers_a_bounded_number_of_bans() {
-        let (mut peers, now) = (Peers::default(), Instant::now());
-        let first = PeerId::random();
-        peers.ban(first, now, Duration::from_secs(1));
-        for _ in 1..MAX_REMEMBERED {
-            assert_eq!(
-                peers.ban(PeerId::random(), now, Duration::from_secs(9)),
-                None
-            );
-        }
-        let lifted = peers.ban(PeerId::random(), now, Duration::from_secs(9));
-        assert_eq!(lifted, Some(first));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use libp2p::PeerId;
 use libp2p::gossipsub::{self, MessageAcceptance, MessageId};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{Decided, Task};
 use crate::event::{Event, Misbehaviour, Ticket, Verdict};
@@ -61,7 +61,13 @@ impl Task {
             self.decided((id, source, Verdict::Reject));
             return;
         }
-        if self.undecided.len() >= self.config.limits.undecided_transactions {
+        let length = bytes.len();
+        if !self.rates.transaction(source, length, Instant::now()) {
+            self.decided((id, source, Verdict::Ignore));
+            self.blame(source, Misbehaviour::Excess);
+            return;
+        }
+        if !self.has_room_for(source, length) {
             self.decided((id, source, Verdict::Ignore));
             return;
         }
@@ -76,13 +82,34 @@ impl Task {
             return;
         }
         let patience = self.config.timing.decision;
+        self.undecided_bytes += length;
+        *self.undecided_of.entry(source).or_default() += 1;
         self.undecided.push(Box::pin(async move {
             let verdict = match timeout(patience, verdict).await {
                 Ok(Ok(verdict)) => verdict,
                 Ok(Err(_)) | Err(_) => Verdict::Ignore,
             };
-            (id, source, verdict)
+            ((id, source, verdict), length)
         }));
+    }
+
+    /// Whether one more transaction may wait for the node's verdict. One peer has half of the places, so that others are heard.
+    fn has_room_for(&self, source: PeerId, length: usize) -> bool {
+        let limits = &self.config.limits;
+        let of_source = self.undecided_of.get(&source).copied().unwrap_or(0);
+        self.undecided.len() < limits.undecided_transactions
+            && self.undecided_bytes + length <= limits.undecided_bytes
+            && of_source < limits.undecided_transactions.div_ceil(2)
+    }
+
+    pub(super) fn no_longer_undecided(&mut self, source: PeerId, length: usize) {
+        self.undecided_bytes -= length;
+        if let Some(count) = self.undecided_of.get_mut(&source) {
+            *count -= 1;
+            if *count == 0 {
+                self.undecided_of.remove(&source);
+            }
+        }
     }
 
     pub(super) fn decided(&mut self, (id, source, verdict): Decided) {

@@ -17,6 +17,7 @@ use libp2p::request_response::{OutboundRequestId, ResponseChannel};
 use libp2p::swarm::{ConnectionId, DialError as SwarmDialError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, kad};
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -24,10 +25,12 @@ use crate::blobs::BlobStore;
 use crate::config::Config;
 use crate::event::{Event, Misbehaviour, RefusalReason, Source, Tip, Verdict};
 use crate::handle::{Command, DialError, RequestError};
+use crate::swarm::bans::{self, Bans, Subject, wall_ms};
 use crate::swarm::behaviour::{Behaviour, BehaviourEvent, transactions_topic};
 use crate::swarm::bootstrap::Bootstrap;
 use crate::swarm::listeners::Listeners;
 use crate::swarm::peers::Peers;
+use crate::swarm::rates::Rates;
 use crate::wire::{Introduction, Request, Response};
 
 /// The longest time that a peer of another network stays away.
@@ -67,11 +70,19 @@ pub(super) struct Task {
     topic: IdentTopic,
     peers: Peers,
     bootstrap: Bootstrap,
+    /// Ends with [`crate::Timing::request`]: a few for each connection, and those of the node's bounded fetches.
     asked: HashMap<OutboundRequestId, Asked>,
-    /// Refused peers whose connections end at this time.
+    /// Refused peers whose connections end at this time, in a few seconds; no more than connections.
     leaving: VecDeque<(PeerId, Instant)>,
     serving: FuturesUnordered<BoxFuture<'static, Served>>,
-    undecided: FuturesUnordered<BoxFuture<'static, Decided>>,
+    undecided: FuturesUnordered<BoxFuture<'static, (Decided, usize)>>,
+    /// Bytes of the undecided transactions.
+    undecided_bytes: usize,
+    /// Undecided transactions of each peer that has any.
+    undecided_of: HashMap<PeerId, usize>,
+    rates: Rates,
+    /// The ban list on its way to the disk.
+    writing_bans: Option<JoinHandle<()>>,
     unsent: VecDeque<Vec<u8>>,
     to_provide: VecDeque<BlobId>,
     announced: Option<Tip>,
@@ -84,9 +95,11 @@ impl Task {
         config: Config,
         swarm: Swarm<Behaviour>,
         listeners: Listeners,
+        bans: Bans,
         held: VecDeque<BlobId>,
     ) -> Self {
-        Self {
+        let rates = Rates::new(&config.limits);
+        let mut task = Self {
             topic: transactions_topic(config.network),
             bootstrap: Bootstrap::new(
                 &config.bootstrap,
@@ -100,6 +113,10 @@ impl Task {
             swarm,
             listeners,
             peers: Peers::default(),
+            rates,
+            undecided_bytes: 0,
+            undecided_of: HashMap::new(),
+            writing_bans: None,
             asked: HashMap::new(),
             leaving: VecDeque::new(),
             serving: FuturesUnordered::new(),
@@ -107,7 +124,12 @@ impl Task {
             unsent: VecDeque::new(),
             to_provide: held,
             next_discovery: Instant::now(),
+        };
+        for ban in bans.list() {
+            task.shut_out(ban.subject);
         }
+        task.peers.bans = bans;
+        task
     }
 
     /// Runs until the shutdown token is cancelled or every handle is gone.
@@ -124,12 +146,16 @@ impl Task {
                     None => break,
                 },
                 event = self.swarm.select_next_some() => self.swarm_event(event),
-                Some(decided) = self.undecided.next() => self.decided(decided),
+                Some((decided, length)) = self.undecided.next() => {
+                    self.no_longer_undecided(decided.1, length);
+                    self.decided(decided);
+                }
                 Some(served) = self.serving.next() => self.served(served),
                 () = tip_moved.notified() => self.announced = None,
                 _ = tick.tick() => self.tick(),
             }
         }
+        self.write_bans().await;
         tracing::info!("the network stops");
     }
 
@@ -149,7 +175,10 @@ impl Task {
                 }
             }
             Command::Peers(reply) => {
-                let _ = reply.send(self.peers.accepted_peers());
+                let _ = reply.send(self.peers.accepted_peers(Instant::now()));
+            }
+            Command::Bans(reply) => {
+                let _ = reply.send(self.peers.bans.list());
             }
             Command::Report(peer, misbehaviour) => self.blame(peer, misbehaviour),
             Command::Provide(id) => {
@@ -285,19 +314,91 @@ impl Task {
 
     fn refuse(&mut self, peer: PeerId, reason: RefusalReason) {
         let now = Instant::now();
-        let (length, farewell) = match reason {
+        let ban = self.config.timing.ban;
+        let farewell = match reason {
             // A mistake in a configuration, soon to be corrected.
             RefusalReason::OtherNetwork { .. } => {
-                (self.config.timing.ban.min(OTHER_NETWORK_BAN), FAREWELL)
+                let length = ban.min(OTHER_NETWORK_BAN);
+                self.ban(Subject::Peer(peer), length, "other_network", false);
+                FAREWELL
             }
-            _ => (self.config.timing.ban, Duration::ZERO),
+            RefusalReason::NoIntroduction => Duration::ZERO,
+            RefusalReason::Banned(misbehaviour) => {
+                if !self.ban(Subject::Peer(peer), ban, misbehaviour.word(), true) {
+                    // the operator exempts it
+                    return;
+                }
+                let exempt = self.config.limits.loopback_is_exempt;
+                let host = self.peers.host(&peer);
+                if let Some(ip) = host.filter(|ip| !(ip.is_loopback() && exempt))
+                    && self.ban(Subject::Address(ip), ban, misbehaviour.word(), true)
+                {
+                    self.swarm.behaviour_mut().gate.ban(ip);
+                }
+                Duration::ZERO
+            }
         };
-        if let Some(lifted) = self.peers.ban(peer, now, length) {
-            self.swarm.behaviour_mut().blocked.unblock_peer(lifted);
-        }
         self.leaving.push_back((peer, now + farewell));
         self.dismiss(now);
         self.tell(Event::PeerRefused { peer, reason });
+    }
+
+    /// Says whether the subject is banned now: not when the operator exempts it.
+    fn ban(&mut self, subject: Subject, length: Duration, reason: &str, lasting: bool) -> bool {
+        let mut lifted = Vec::new();
+        let bans = &mut self.peers.bans;
+        let banned = bans.ban(subject, length, reason, lasting, wall_ms(), &mut lifted);
+        for subject in lifted {
+            self.let_in(subject);
+        }
+        banned
+    }
+
+    fn shut_out(&mut self, subject: Subject) {
+        let behaviour = self.swarm.behaviour_mut();
+        match subject {
+            Subject::Peer(peer) => drop(behaviour.blocked.block_peer(peer)),
+            Subject::Address(ip) => behaviour.gate.ban(ip),
+        }
+    }
+
+    fn let_in(&mut self, subject: Subject) {
+        let behaviour = self.swarm.behaviour_mut();
+        match subject {
+            Subject::Peer(peer) => drop(behaviour.blocked.unblock_peer(peer)),
+            Subject::Address(ip) => behaviour.gate.lift(&ip),
+        }
+    }
+
+    /// Writes the ban list when it changed; one write at a time.
+    fn save_bans(&mut self) {
+        let idle = self
+            .writing_bans
+            .as_ref()
+            .is_none_or(JoinHandle::is_finished);
+        if !idle || !self.peers.bans.take_changed() {
+            return;
+        }
+        let Some(path) = self.config.ban_file.clone() else {
+            return;
+        };
+        let text = self.peers.bans.text();
+        self.writing_bans = Some(tokio::task::spawn_blocking(move || {
+            if let Err(error) = bans::write_file(&path, &text) {
+                tracing::error!(%error, path = %path.display(), "the ban list cannot be written");
+            }
+        }));
+    }
+
+    /// The last write, at the end.
+    async fn write_bans(&mut self) {
+        for _ in 0..2 {
+            self.save_bans();
+            if let Some(writing) = self.writing_bans.take() {
+                // fails only when the runtime stops
+                let _ = writing.await;
+            }
+        }
     }
 
     /// Ends the connections of refused peers whose time has come, and takes no new ones from them.
@@ -314,7 +415,11 @@ impl Task {
     }
 
     fn blame(&mut self, peer: PeerId, misbehaviour: Misbehaviour) {
-        tracing::warn!(%peer, ?misbehaviour, "a peer misbehaved");
+        match misbehaviour {
+            // there are many of it, by its nature
+            Misbehaviour::Excess => tracing::debug!(%peer, "a peer sends too much"),
+            _ => tracing::warn!(%peer, ?misbehaviour, "a peer misbehaved"),
+        }
         let banned = self.peers.is_banned(&peer);
         if !banned && self.peers.blame(peer, misbehaviour, Instant::now()) {
             self.refuse(peer, RefusalReason::Banned(misbehaviour));

@@ -1,11 +1,14 @@
 //! What nobody asks for: finding peers, lifting bans, announcing.
 
+use libp2p::kad::store::RecordStore;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{PeerId, identify, kad};
 use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Asked, Task, provider_key};
+use crate::event::Misbehaviour;
+use crate::swarm::bans::wall_ms;
 use crate::swarm::behaviour::protocol_version;
 use crate::wire::Request;
 
@@ -30,7 +33,26 @@ impl Task {
         }
     }
 
+    /// Takes up that a peer holds a blob, within what one peer may offer and with a bounded number of addresses.
+    fn offered(&mut self, mut record: kad::ProviderRecord) {
+        // the table takes offers from their provider alone, so this is the peer that sent it
+        if !self.rates.offer(record.provider, Instant::now()) {
+            return self.blame(record.provider, Misbehaviour::Excess);
+        }
+        record.addresses.truncate(MAX_ADDRESSES);
+        let store = self.swarm.behaviour_mut().kademlia.store_mut();
+        if let Err(error) = store.add_provider(record) {
+            tracing::debug!(%error, "an offer of a blob is not kept");
+        }
+    }
+
     pub(super) fn kademlia_event(&mut self, event: kad::Event) {
+        if let kad::Event::InboundRequest {
+            request: kad::InboundRequest::AddProvider { record },
+        } = event
+        {
+            return record.into_iter().for_each(|record| self.offered(record));
+        }
         let kad::Event::OutboundQueryProgressed {
             result: kad::QueryResult::GetProviders(Ok(found)),
             ..
@@ -79,9 +101,11 @@ impl Task {
     pub(super) fn tick(&mut self) {
         let now = Instant::now();
         self.dismiss(now);
-        for peer in self.peers.tidy(now) {
-            self.swarm.behaviour_mut().blocked.unblock_peer(peer);
+        self.peers.tidy(now);
+        for subject in self.peers.bans.tidy(wall_ms()) {
+            self.let_in(subject);
         }
+        self.save_bans();
         let peers = &self.peers;
         let settled = |peer: &PeerId| peers.is_connected(peer) || peers.is_banned(peer);
         for dial in self.bootstrap.due(now, settled) {
@@ -92,6 +116,7 @@ impl Task {
         }
         if now >= self.next_discovery {
             self.next_discovery = now + DISCOVERY;
+            self.rates.tidy(now);
             self.discover();
         }
         self.announce_tip();
@@ -111,7 +136,7 @@ impl Task {
         }
         let tip = self.around.source.tip();
         self.announced = Some(tip);
-        for info in self.peers.accepted_peers() {
+        for info in self.peers.accepted_peers(Instant::now()) {
             self.ask(info.peer, Request::Tip(tip), Asked::Tip);
         }
     }
