@@ -83,6 +83,10 @@ pub struct NodeConfig {
 pub struct ApiConfig {
     /// Address and port; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections of one IP address other than the loopback one.
+    pub connections_per_address: usize,
 }
 
 /// Settings of the public swarm.
@@ -95,6 +99,24 @@ pub struct SwarmConfig {
     pub bootstrap: Vec<String>,
     /// Whether to dial nodes that others tell of.
     pub discover: bool,
+    /// Connections in all.
+    pub connections: u32,
+    /// Connections that others opened.
+    pub incoming_connections: u32,
+    /// Connections with one IP address.
+    pub connections_per_address: u32,
+    /// Incoming connections whose other end has not shown its key yet.
+    pub pending_connections: u32,
+    /// Transactions per second that are taken from one peer.
+    pub transactions_per_second: usize,
+    /// Their bytes.
+    pub transaction_bytes_per_second: usize,
+    /// Seconds that a peer which misbehaved stays away.
+    pub ban_s: u64,
+    /// Peer ids and IP addresses that are never let in.
+    pub banned: Vec<String>,
+    /// Peer ids and IP addresses that are never banned.
+    pub never_banned: Vec<String>,
 }
 
 /// Settings of the consensus engine; used by validators only.
@@ -121,6 +143,8 @@ pub struct VerificationConfig {
     pub batch: usize,
     /// Opened test sets kept in memory.
     pub open_test_sets: usize,
+    /// How much the threads stand back for the rest of the node: 0 (not) to 19.
+    pub niceness: u8,
     /// Folder for proof generators, shared by all nodes of a machine; `generators` in the data folder when absent.
     pub generators: Option<PathBuf>,
 }
@@ -135,6 +159,12 @@ pub struct MempoolConfig {
     pub bytes: usize,
     /// Transactions of one sender.
     pub per_sender: usize,
+    /// Hundredths of the pool that transactions which wait for an earlier one of their sender, or for a block, may fill.
+    pub ahead_percent: usize,
+    /// Hundredths that transactions which name data sets or proofs may fill.
+    pub blobs_percent: usize,
+    /// Hundredths kept free for transactions whose deadline is near.
+    pub reserved_percent: usize,
     /// Seconds after which a transaction that no block took is dropped.
     pub expire_s: u64,
 }
@@ -169,6 +199,8 @@ impl Default for ApiConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7700)),
+            connections: 512,
+            connections_per_address: 64,
         }
     }
 }
@@ -179,6 +211,15 @@ impl Default for SwarmConfig {
             listen: "/ip4/127.0.0.1/tcp/7701".into(),
             bootstrap: Vec::new(),
             discover: true,
+            connections: 96,
+            incoming_connections: 64,
+            connections_per_address: 16,
+            pending_connections: 32,
+            transactions_per_second: 1_000,
+            transaction_bytes_per_second: 2 << 20,
+            ban_s: 600,
+            banned: Vec::new(),
+            never_banned: Vec::new(),
         }
     }
 }
@@ -200,6 +241,7 @@ impl Default for VerificationConfig {
             queue: 256,
             batch: 16,
             open_test_sets: 4,
+            niceness: 10,
             generators: None,
         }
     }
@@ -211,6 +253,9 @@ impl Default for MempoolConfig {
             transactions: 10_000,
             bytes: 32 << 20,
             per_sender: 64,
+            ahead_percent: 25,
+            blobs_percent: 50,
+            reserved_percent: 10,
             expire_s: 3_600,
         }
     }
@@ -277,6 +322,32 @@ impl NodeConfig {
                 "verification.open_test_sets",
                 self.verification.open_test_sets,
             ),
+            ("api.connections", self.api.connections),
+            (
+                "api.connections_per_address",
+                self.api.connections_per_address,
+            ),
+            ("network.connections", self.network.connections as usize),
+            (
+                "network.incoming_connections",
+                self.network.incoming_connections as usize,
+            ),
+            (
+                "network.connections_per_address",
+                self.network.connections_per_address as usize,
+            ),
+            (
+                "network.pending_connections",
+                self.network.pending_connections as usize,
+            ),
+            (
+                "network.transactions_per_second",
+                self.network.transactions_per_second,
+            ),
+            (
+                "network.transaction_bytes_per_second",
+                self.network.transaction_bytes_per_second,
+            ),
             ("mempool.transactions", self.mempool.transactions),
             ("mempool.bytes", self.mempool.bytes),
             ("mempool.per_sender", self.mempool.per_sender),
@@ -300,6 +371,27 @@ impl NodeConfig {
                     name,
                     found: value.to_string(),
                     expected: "at most 256",
+                });
+            }
+        }
+        if self.verification.niceness > 19 {
+            return Err(ConfigError::Range {
+                name: "verification.niceness",
+                found: self.verification.niceness.to_string(),
+                expected: "between 0 and 19",
+            });
+        }
+        let percents = [
+            ("mempool.ahead_percent", self.mempool.ahead_percent),
+            ("mempool.blobs_percent", self.mempool.blobs_percent),
+            ("mempool.reserved_percent", self.mempool.reserved_percent),
+        ];
+        for (name, value) in percents {
+            if value > 90 {
+                return Err(ConfigError::Range {
+                    name,
+                    found: value.to_string(),
+                    expected: "between 0 and 90",
                 });
             }
         }
@@ -349,6 +441,9 @@ genesis = {genesis}
 # The HTTP API. Whoever reaches it can use the node's bandwidth and disk: keep it on the loopback interface.
 # Port 0 takes a free port; addresses.json says which.
 listen = {api_listen}
+# Connections in all, and of one IP address (not the loopback address). Those above wait, or are turned away.
+connections = {api_connections}
+connections_per_address = {api_connections_per_address}
 
 [network]
 # The public swarm (transactions, blobs, certified blocks). Port 0 takes a free port.
@@ -358,6 +453,20 @@ bootstrap = {bootstrap}
 # Dial nodes that others tell of, too. With false this node dials those above and no others: for a validator behind nodes
 # that face the public.
 discover = {discover}
+# Connections: in all, those that others opened, those with one IP address (not the loopback address), and those whose other end
+# has not shown its key yet.
+connections = {connections}
+incoming_connections = {incoming_connections}
+connections_per_address = {connections_per_address}
+pending_connections = {pending_connections}
+# Transactions taken from one peer a second, and their bytes; four times as much at once. What is above is ignored.
+transactions_per_second = {transactions_per_second}
+transaction_bytes_per_second = {transaction_bytes_per_second}
+# A peer that sends what no honest node sends is banned with its IP address for so many seconds; bans.txt keeps the list over a restart,
+# GET /v1/peers shows it. Peer ids and IP addresses that you never let in, and those that are never banned (this lifts a ban):
+ban_s = {ban_s}
+banned = {banned}
+never_banned = {never_banned}
 
 [consensus]
 # Validators only: the port for the other validators, and theirs.
@@ -375,6 +484,8 @@ queue = {queue}
 batch = {batch}
 # Opened test sets kept in memory.
 open_test_sets = {open_test_sets}
+# How much these threads stand back for consensus and others, from 0 (not at all) to 19: a flood of proofs must not delay votes.
+niceness = {niceness}
 # Cache of the proof generators; nodes of one machine may share it.
 {generators}
 
@@ -383,6 +494,12 @@ open_test_sets = {open_test_sets}
 transactions = {transactions}
 bytes = {bytes}
 per_sender = {per_sender}
+# Nothing that was admitted makes room for a newcomer; the newcomer is told to come back. So that no kind of transaction fills the
+# whole: hundredths of the pool for those that wait for an earlier one of their sender (nobody has checked a balance for them), for
+# those that name data sets or proofs, and hundredths that only transactions near their deadline may use.
+ahead_percent = {ahead_percent}
+blobs_percent = {blobs_percent}
+reserved_percent = {reserved_percent}
 # A transaction that no block took is dropped after so many seconds.
 expire_s = {expire_s}
 
@@ -394,9 +511,20 @@ total = {total}
             genesis = path(genesis),
             key = optional("key", key.as_ref(), "node.key"),
             api_listen = text(&api.listen.to_string()),
+            api_connections = api.connections,
+            api_connections_per_address = api.connections_per_address,
             swarm_listen = text(&network.listen),
             bootstrap = list(&network.bootstrap),
             discover = network.discover,
+            connections = network.connections,
+            incoming_connections = network.incoming_connections,
+            connections_per_address = network.connections_per_address,
+            pending_connections = network.pending_connections,
+            transactions_per_second = network.transactions_per_second,
+            transaction_bytes_per_second = network.transaction_bytes_per_second,
+            ban_s = network.ban_s,
+            banned = list(&network.banned),
+            never_banned = list(&network.never_banned),
             consensus_listen = text(&consensus.listen),
             peers = list(&consensus.peers),
             idle_ms = consensus.idle_ms,
@@ -404,10 +532,14 @@ total = {total}
             queue = verification.queue,
             batch = verification.batch,
             open_test_sets = verification.open_test_sets,
+            niceness = verification.niceness,
             generators = optional("generators", verification.generators.as_ref(), "generators"),
             transactions = mempool.transactions,
             bytes = mempool.bytes,
             per_sender = mempool.per_sender,
+            ahead_percent = mempool.ahead_percent,
+            blobs_percent = mempool.blobs_percent,
+            reserved_percent = mempool.reserved_percent,
             expire_s = mempool.expire_s,
             largest = blobs.largest,
             total = blobs.total,
