@@ -68,6 +68,19 @@ pub enum ClientError {
     },
 }
 
+impl ClientError {
+    /// Whether the node only has no room at the moment: the same request is right later.
+    pub fn is_back_pressure(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused {
+                status: 429 | 503,
+                ..
+            }
+        )
+    }
+}
+
 /// A node's API at one address.
 #[derive(Debug, Clone)]
 pub struct Client {

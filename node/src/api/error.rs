@@ -1,17 +1,23 @@
 //! Answers that say no: a status, what went wrong, and what to do next.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::types::ErrorBody;
 use crate::ledger::LedgerError;
 use crate::mempool::Refusal;
 
+/// A block comes within seconds and makes room.
+const RETRY_AFTER_S: u64 = 2;
+
 /// An answer with a 4xx or 5xx status.
 #[derive(Debug)]
 pub(super) struct ApiError {
     status: StatusCode,
+    /// After how many seconds it makes sense to come back.
+    retry_after: Option<u64>,
     body: ErrorBody,
 }
 
@@ -19,6 +25,7 @@ impl ApiError {
     pub(super) fn new(status: StatusCode, error: impl ToString, hint: impl ToString) -> Self {
         Self {
             status,
+            retry_after: None,
             body: ErrorBody {
                 error: error.to_string(),
                 hint: hint.to_string(),
@@ -58,12 +65,24 @@ impl ApiError {
             format!("too many {what} at once"),
             "try again in a moment",
         )
+        .retry_after(RETRY_AFTER_S)
+    }
+
+    fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        (self.status, Json(self.body)).into_response()
+        let mut response = (self.status, Json(self.body)).into_response();
+        if let Some(seconds) = self.retry_after {
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
     }
 }
 
@@ -83,14 +102,17 @@ impl From<Refusal> for ApiError {
             }
             Refusal::Rule(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Refusal::NonceTaken { .. } => StatusCode::CONFLICT,
-            Refusal::TooManyOfSender { .. } | Refusal::Full | Refusal::Evicted => {
-                StatusCode::TOO_MANY_REQUESTS
-            }
+            Refusal::TooManyOfSender { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::Full | Refusal::ShareFull { .. } => StatusCode::SERVICE_UNAVAILABLE,
         };
         let error = match &refusal {
             Refusal::Rule(rule) => format!("rule {}: {rule}", rule.rule()),
             other => other.to_string(),
         };
-        Self::new(status, error, refusal.hint())
+        let answer = Self::new(status, error, refusal.hint());
+        match refusal.is_back_pressure() {
+            true => answer.retry_after(RETRY_AFTER_S),
+            false => answer,
+        }
     }
 }

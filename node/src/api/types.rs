@@ -42,6 +42,41 @@ pub struct Status {
     pub mempool: usize,
 }
 
+/// `GET /v1/peers`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peers {
+    /// Connected peers of this network.
+    pub peers: Vec<PeerView>,
+    /// Peers and addresses that are kept away.
+    pub bans: Vec<BanView>,
+}
+
+/// A connected peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerView {
+    /// Its transport identity.
+    pub peer: String,
+    /// The far end of the connection.
+    pub address: String,
+    /// Whether the peer opened the connection.
+    pub incoming: bool,
+    /// The height that it claims.
+    pub height: u64,
+    /// Points for misbehaviour; they fade, and at 100 the peer is banned.
+    pub points: u32,
+}
+
+/// A ban.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BanView {
+    /// A peer id, or an IP address.
+    pub subject: String,
+    /// When it ends, in milliseconds since 1970; not at all when the operator's settings say so.
+    pub until_ms: Option<u64>,
+    /// Why.
+    pub reason: String,
+}
+
 /// `GET /v1/accounts/{id}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountView {
@@ -85,6 +120,12 @@ pub struct CompetitionSummary {
     pub key_until: u64,
     /// Proofs are accepted before this block time.
     pub prove_until: u64,
+    /// By when to send a registration so that a busy network cannot make it late: the deadline less its grace.
+    pub register_send_by: u64,
+    /// By when to send the key.
+    pub key_send_by: u64,
+    /// By when to send a proof.
+    pub prove_send_by: u64,
 }
 
 /// `GET /v1/competitions/{id}`.

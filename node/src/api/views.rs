@@ -33,6 +33,9 @@ pub(super) fn summary(competition: &Competition, time: TimeMs) -> CompetitionSum
         register_until: spec.register_until.get(),
         key_until: spec.key_until.get(),
         prove_until: spec.prove_until.get(),
+        register_send_by: spec.registration_deadline().send_by().get(),
+        key_send_by: spec.key_deadline().send_by().get(),
+        prove_send_by: spec.proof_deadline().send_by().get(),
     }
 }
 

@@ -75,7 +75,9 @@ pub(crate) fn run(arguments: &RegisterArguments, session: &Session) -> Result<Ou
         .next("use a smaller model for this competition")?;
     let parameters = committed.commitment().parameters();
     spinner.finish_and_clear();
+    let (until, send_by) = (view.summary.register_until, view.summary.register_send_by);
     wait_until_open(arguments, &sender, session, view)?;
+    sender.advise("a registration", until, send_by);
 
     let transaction = sender.sign(
         sender.nonce()?,

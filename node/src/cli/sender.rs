@@ -9,12 +9,18 @@ use agon_protocol::digest::{NetworkId, TransactionId};
 use agon_protocol::identity::AccountId;
 use agon_protocol::transactions::{Action, SignedTransaction, Transaction};
 
+use super::parse::{describe_moment, now_ms};
 use super::{Console, Failure, Session};
 
 /// Pause between two looks at a transaction; the node is usually on this machine.
 const POLL: Duration = Duration::from_millis(100);
 /// A block takes seconds; minutes mean that the network makes none.
 const FINALITY_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// Pause before a node that is full is asked again; a block makes room.
+const FULL_PAUSE: Duration = Duration::from_secs(2);
+/// How long it is asked.
+const FULL_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// An account that acts on a network through a node.
 pub(crate) struct Sender {
@@ -77,13 +83,43 @@ impl Sender {
 
     /// Sends a transaction and waits for its block; a refusal is a failure.
     pub(crate) fn send(&self, transaction: &SignedTransaction) -> Result<u64, Failure> {
-        let id = self.client.send(transaction)?.id;
+        let id = self.hand_over(transaction)?;
         match self.wait(&id)? {
             Fate::Accepted { height } => Ok(height),
             Fate::Refused { reason, .. } => Err(Failure::new(
                 format!("the network refused the transaction: {reason}"),
                 "correct what it names, then run the command again",
             )),
+        }
+    }
+
+    /// Hands a transaction to the node. A node that is full says so; then it is tried again for a while.
+    pub(crate) fn hand_over(
+        &self,
+        transaction: &SignedTransaction,
+    ) -> Result<TransactionId, Failure> {
+        let spinner = self.console.spinner("sending the transaction");
+        let start = Instant::now();
+        loop {
+            match self.client.send(transaction) {
+                Ok(admitted) => return Ok(admitted.id),
+                Err(error) if error.is_back_pressure() && start.elapsed() < FULL_TIMEOUT => {
+                    spinner.set_message("the node is full; trying again");
+                    std::thread::sleep(FULL_PAUSE);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Says by when to send, when that time is near or over.
+    pub(crate) fn advise(&self, what: &str, until: u64, send_by: u64) {
+        let now = now_ms();
+        if now >= send_by && now < until {
+            self.console.note(format!(
+                "{what} is due {}, and should be sent some time before: a busy network may make it late",
+                describe_moment(until)
+            ));
         }
     }
 

@@ -215,7 +215,10 @@ impl Work<'_> {
                     return Ok(None);
                 }
                 client.put_blob(&read_file(&self.files.proof())?)?;
-                client.send(&transaction)?;
+                let summary = &view.summary;
+                self.sender
+                    .advise("a proof", summary.prove_until, summary.prove_send_by);
+                self.sender.hand_over(&transaction)?;
                 self.sender.wait(&id)?
             }
         };

@@ -418,10 +418,9 @@ impl Store {
         })
     }
 
-    /// Remembers an admitted transaction, and waits until it is on disk.
-    pub fn put_waiting(&self, arrival: u64, bytes: &[u8]) -> Result<(), StoreError> {
-        self.insert(&by_height(Kind::Waiting, arrival), bytes)?;
-        self.flush()
+    /// Remembers an admitted transaction. Not flushed: see [`Store::flush`].
+    pub fn write_waiting(&self, arrival: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        self.insert(&by_height(Kind::Waiting, arrival), bytes)
     }
 
     /// Forgets admitted transactions. Not flushed: one that comes back after a crash is found to be committed or stale.

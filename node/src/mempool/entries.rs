@@ -6,10 +6,13 @@ use std::time::Instant;
 use agon_protocol::digest::TransactionId;
 use agon_protocol::identity::AccountId;
 use agon_protocol::judge::Question;
-use agon_protocol::transactions::SignedTransaction;
-use agon_protocol::units::Height;
+use agon_protocol::state::State;
+use agon_protocol::transactions::{Action, SignedTransaction};
+use agon_protocol::units::{Height, TimeMs};
 
-use super::Stage;
+use super::order::{Candidate, Queues, Room, choose};
+use super::room::{Class, Usages};
+use super::{Origin, Stage};
 
 /// Refusals that are remembered; the oldest are forgotten.
 const MAX_REFUSALS: usize = 4_096;
@@ -22,15 +25,32 @@ pub(super) struct Entry {
     pub(super) transaction: SignedTransaction,
     pub(super) length: usize,
     pub(super) since: Instant,
+    pub(super) origin: Origin,
     pub(super) stage: Stage,
+    /// Whose share of the pool it takes.
+    pub(super) class: Class,
+    /// Height at which its sender is owed its place in a block.
+    due: u64,
+    /// Whether it is on disk for certain: only then it is acknowledged.
+    pub(super) durable: bool,
+    /// Height of the state that it was last looked for in the ledger at.
+    pub(super) looked_at: Option<Height>,
     /// Height of the state that the rules were last checked against, with success.
     pub(super) checked_at: Option<Height>,
     /// What a judge must answer, as of that check.
     pub(super) question: Option<Question>,
+    /// By when it must be in a block, when that is near.
+    pub(super) deadline: Option<TimeMs>,
 }
 
 impl Entry {
-    pub(super) fn new(arrival: u64, transaction: SignedTransaction, length: usize) -> Self {
+    pub(super) fn new(
+        arrival: u64,
+        transaction: SignedTransaction,
+        length: usize,
+        origin: Origin,
+        class: Class,
+    ) -> Self {
         let id = transaction.id();
         // what it really waits for is found by the next update
         Self {
@@ -39,9 +59,31 @@ impl Entry {
             transaction,
             length,
             since: Instant::now(),
+            origin,
             stage: Stage::Nonce,
+            class,
+            due: 0,
+            durable: false,
+            looked_at: None,
             checked_at: None,
             question: None,
+            deadline: None,
+        }
+    }
+
+    /// Whether a block could take it after the earlier ones of its sender. What must be fetched or judged has to be here
+    /// before: a proposal that its own maker cannot serve only delays the network.
+    fn is_proposable(&self) -> bool {
+        match self.stage {
+            Stage::Block => true,
+            Stage::Nonce => matches!(
+                self.transaction.transaction.action,
+                Action::Transfer { .. }
+                    | Action::CancelCompetition { .. }
+                    | Action::Register { .. }
+                    | Action::Withdraw { .. }
+            ),
+            Stage::Blob(_) | Stage::Ledger | Stage::Verdict => false,
         }
     }
 }
@@ -51,7 +93,7 @@ pub(super) struct Entries {
     by_arrival: BTreeMap<u64, Entry>,
     by_id: HashMap<TransactionId, u64>,
     by_sender: BTreeMap<AccountId, BTreeMap<u64, u64>>,
-    bytes: usize,
+    used: Usages,
     last_arrival: u64,
     refusals: HashMap<TransactionId, String>,
     refusal_order: VecDeque<TransactionId>,
@@ -62,8 +104,8 @@ impl Entries {
         self.by_arrival.len()
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
+    pub(super) fn used(&self) -> &Usages {
+        &self.used
     }
 
     pub(super) fn ready(&self) -> usize {
@@ -71,10 +113,6 @@ impl Entries {
             .values()
             .filter(|entry| entry.stage == Stage::Block)
             .count()
-    }
-
-    pub(super) fn contains(&self, id: &TransactionId) -> bool {
-        self.by_id.contains_key(id)
     }
 
     pub(super) fn arrival(&self, id: &TransactionId) -> Option<u64> {
@@ -93,6 +131,10 @@ impl Entries {
         self.by_sender.get(sender).map_or(0, BTreeMap::len)
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.by_arrival.values()
+    }
+
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
         self.by_arrival.values_mut()
     }
@@ -102,13 +144,20 @@ impl Entries {
         self.last_arrival
     }
 
-    pub(super) fn insert(&mut self, entry: Entry) {
+    /// Adds a transaction that arrived while the ledger was at `height`.
+    pub(super) fn insert(&mut self, mut entry: Entry, height: Height) {
         let (sender, nonce) = (
             entry.transaction.transaction.sender,
             entry.transaction.transaction.nonce,
         );
         self.last_arrival = self.last_arrival.max(entry.arrival);
-        self.bytes += entry.length;
+        self.used.add(entry.class, entry.length);
+        let before = self.by_sender.get(&sender).and_then(|nonces| {
+            let (_, arrival) = nonces.range(..nonce).next_back()?;
+            self.by_arrival.get(arrival)
+        });
+        let after_own = before.map_or(0, |before| before.due.saturating_add(1));
+        entry.due = height.get().saturating_add(1).max(after_own);
         self.by_id.insert(entry.id, entry.arrival);
         self.by_sender
             .entry(sender)
@@ -124,7 +173,7 @@ impl Entries {
             entry.transaction.transaction.sender,
             entry.transaction.transaction.nonce,
         );
-        self.bytes -= entry.length;
+        self.used.remove(entry.class, entry.length);
         self.by_id.remove(&entry.id);
         if let Some(nonces) = self.by_sender.get_mut(&sender) {
             nonces.remove(&nonce);
@@ -135,12 +184,16 @@ impl Entries {
         Some(entry)
     }
 
-    /// The newest transaction that waits for something other than a block.
-    pub(super) fn newest_unready(&self) -> Option<u64> {
-        let mut newest_first = self.by_arrival.values().rev();
-        newest_first
-            .find(|entry| entry.stage != Stage::Block)
-            .map(|entry| entry.arrival)
+    pub(super) fn get_mut(&mut self, arrival: u64) -> Option<&mut Entry> {
+        self.by_arrival.get_mut(&arrival)
+    }
+
+    /// Counts the shares anew, after the classes of entries changed.
+    pub(super) fn recount(&mut self) {
+        self.used = Usages::default();
+        for entry in self.by_arrival.values() {
+            self.used.add(entry.class, entry.length);
+        }
     }
 
     pub(super) fn refuse(&mut self, id: TransactionId, reason: String) {
@@ -158,34 +211,39 @@ impl Entries {
         self.refusals.get(id).map(String::as_str)
     }
 
-    /// By arrival; each place of a sender is taken by its lowest nonce that is left, so that a transaction which
-    /// overtook an earlier one of the same sender waits for it.
-    pub(super) fn candidates(&self, max_count: usize, max_bytes: usize) -> Vec<SignedTransaction> {
-        let mut nonces: HashMap<AccountId, std::collections::btree_map::Values<'_, u64, u64>> =
-            HashMap::new();
-        let mut chosen = Vec::new();
-        let mut bytes = 0;
-        for place in self.by_arrival.values() {
-            let sender = place.transaction.transaction.sender;
-            let Some(of_sender) = self.by_sender.get(&sender) else {
-                continue;
-            };
-            let queue = nonces.entry(sender).or_insert_with(|| of_sender.values());
-            let Some(entry) = queue
-                .next()
-                .and_then(|arrival| self.by_arrival.get(arrival))
-            else {
-                continue;
-            };
-            if matches!(entry.stage, Stage::Blob(_) | Stage::Ledger | Stage::Verdict) {
-                continue;
+    /// At most `blocks` blocks full of candidates, in the order that [`super::order`] explains.
+    pub(super) fn candidates(
+        &self,
+        state: &State,
+        block: Room,
+        blocks: usize,
+    ) -> Vec<SignedTransaction> {
+        let mut queues = Queues::new();
+        for (sender, nonces) in &self.by_sender {
+            let mut queue = Vec::new();
+            // what does not follow without a gap cannot be in the next block
+            for (expected, (nonce, arrival)) in (state.account(sender).nonce..).zip(nonces) {
+                let Some(entry) = self.by_arrival.get(arrival) else {
+                    break;
+                };
+                if *nonce != expected || !entry.is_proposable() {
+                    break;
+                }
+                queue.push(Candidate {
+                    arrival: entry.arrival,
+                    due: entry.due,
+                    length: entry.length,
+                    deadline: entry.deadline,
+                });
             }
-            if chosen.len() >= max_count || bytes + entry.length > max_bytes {
-                break;
+            if !queue.is_empty() {
+                queues.insert(*sender, queue);
             }
-            bytes += entry.length;
-            chosen.push(entry.transaction.clone());
         }
-        chosen
+        choose(&queues, block, block.times(blocks))
+            .into_iter()
+            .filter_map(|arrival| self.by_arrival.get(&arrival))
+            .map(|entry| entry.transaction.clone())
+            .collect()
     }
 }

@@ -1,12 +1,17 @@
 //! Transactions that wait for a block: admitted in stages, cheap checks first, within bounds, and kept on disk.
 //!
 //! Admission checks size, encoding, network, signature, and what the ledger's state says (nonce, phase, quota, deposit). An
-//! admitted transaction is on disk before it is acknowledged, so that `kill -9` loses none. It becomes proposable when the
-//! blobs it names are here and the verdict it needs is known ([`Stage`]). Why a transaction was refused is kept
-//! for a while, for whoever asks. The pool refuses to know consensus and the network.
+//! admitted transaction is on disk before it is acknowledged, so that `kill -9` loses none, and no newcomer ever pushes it out: when
+//! the pool, or the share of its kind, is full, the newcomer is refused (`room.rs`). It becomes proposable when the
+//! blobs it names are here and the verdict it needs is known ([`Stage`]); `order.rs` says who comes first. Why a transaction was
+//! refused is kept for a while, for whoever asks. The pool refuses to know consensus and the network.
 
 mod entries;
+#[cfg(test)]
+mod fairness;
+mod order;
 mod refusal;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -24,14 +29,16 @@ use agon_protocol::limits::{MAX_NONCE_GAP, MAX_TRANSACTION_BYTES};
 use agon_protocol::state::State;
 use agon_protocol::transactions::SignedTransaction;
 use agon_protocol::transition::{TransactionError, admit};
-use agon_protocol::units::TimeMs;
+use agon_protocol::units::{Height, TimeMs};
 
 use crate::config::MempoolConfig;
 use crate::ledger::{Store, StoreError};
 use crate::verification::Verification;
 
 use entries::{Entries, Entry};
+pub use order::Room;
 pub use refusal::Refusal;
+use room::Class;
 
 /// How long a transaction from a peer may break a rule before it is dropped: the peer may be a few blocks ahead.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -122,11 +129,16 @@ impl Mempool {
         for waiting in store.waiting()? {
             match SignedTransaction::from_bytes(&waiting.bytes) {
                 Ok(transaction) => {
-                    entries.insert(Entry::new(
+                    // who sent it is not on disk: it is passed on like one of a client of this node
+                    let mut entry = Entry::new(
                         waiting.arrival,
                         transaction,
                         waiting.bytes.len(),
-                    ));
+                        Origin::Client,
+                        Class::Plain,
+                    );
+                    entry.durable = true;
+                    entries.insert(entry, Height::ZERO);
                 }
                 // only a version that encodes differently can have written it
                 Err(_) => unreadable.push(waiting.arrival),
@@ -155,12 +167,12 @@ impl Mempool {
     ) -> Result<Admission, Refusal> {
         let transaction = self.decode(bytes, state)?;
         let id = TransactionId::of(bytes);
-        {
-            // a duplicate costs no signature check
-            let entries = self.lock();
-            if entries.contains(&id) {
-                return Ok(Admission { id, new: false });
-            }
+        let known = Admission { id, new: false };
+        // a duplicate costs no signature check
+        let waits = self.lock().arrival(&id);
+        if let Some(arrival) = waits {
+            self.secure(arrival)?;
+            return Ok(known);
         }
         if self
             .store
@@ -168,29 +180,84 @@ impl Mempool {
             .map_err(Refusal::Store)?
             .is_some()
         {
-            return Ok(Admission { id, new: false });
+            return Ok(known);
         }
-        let checked = check(&transaction, state, now, origin);
-        let mut entries = self.lock();
-        let admitted =
-            checked.and_then(|()| self.make_room(&mut entries, &transaction, bytes.len()));
-        if let Err(refusal) = admitted {
-            if refusal.is_lasting() {
-                entries.refuse(id, refusal.to_string());
+        let arrival = match self.place(transaction, bytes, state, now, origin) {
+            Ok(Placed::Known(arrival)) => {
+                self.secure(arrival)?;
+                return Ok(known);
             }
-            return Err(refusal);
-        }
-        if entries.contains(&id) {
-            return Ok(Admission { id, new: false });
-        }
-        let arrival = entries.next_arrival();
-        entries.insert(Entry::new(arrival, transaction, bytes.len()));
-        drop(entries);
-        if let Err(error) = self.store.put_waiting(arrival, bytes) {
-            self.lock().remove(arrival);
-            return Err(Refusal::Store(error));
-        }
+            Ok(Placed::New(arrival)) => arrival,
+            Err(refusal) => {
+                if refusal.is_lasting() {
+                    self.lock().refuse(id, refusal.to_string());
+                }
+                return Err(refusal);
+            }
+        };
+        self.secure(arrival)?;
         Ok(Admission { id, new: true })
+    }
+
+    /// Checks a transaction and gives it a place, which is not on disk for certain yet.
+    fn place(
+        &self,
+        transaction: SignedTransaction,
+        bytes: &[u8],
+        state: &State,
+        now: TimeMs,
+        origin: Origin,
+    ) -> Result<Placed, Refusal> {
+        let (near, length) = (is_near(&transaction, state, now), bytes.len());
+        // what finds no place in any case is not worth a signature check
+        self.check_room(
+            &self.lock(),
+            &transaction,
+            class_of(&transaction),
+            near,
+            length,
+        )?;
+        let class = check(&transaction, state, now, origin)?;
+        let mut entries = self.lock();
+        if let Some(arrival) = entries.arrival(&TransactionId::of(bytes)) {
+            return Ok(Placed::Known(arrival));
+        }
+        self.check_room(&entries, &transaction, class, near, length)?;
+        let arrival = entries.next_arrival();
+        self.store
+            .write_waiting(arrival, bytes)
+            .map_err(Refusal::Store)?;
+        let mut entry = Entry::new(arrival, transaction, length, origin, class);
+        entry.look_at_deadline(state, now);
+        entries.insert(entry, state.height());
+        Ok(Placed::New(arrival))
+    }
+
+    /// Waits until a waiting transaction is on disk; only then it may be acknowledged, to whoever sent the first copy and to whoever
+    /// sent another one meanwhile.
+    fn secure(&self, arrival: u64) -> Result<(), Refusal> {
+        match self.lock().get_mut(arrival) {
+            Some(entry) if !entry.durable => {}
+            // on disk, or in a block by now
+            _ => return Ok(()),
+        }
+        let flushed = self.store.flush();
+        let mut entries = self.lock();
+        let Some(entry) = entries.get_mut(arrival) else {
+            return flushed.map_err(Refusal::Store);
+        };
+        match flushed {
+            Ok(()) => entry.durable = true,
+            // another copy may have been acknowledged
+            Err(_) if entry.durable => {}
+            Err(error) => {
+                entries.remove(arrival);
+                // best effort: one that comes back after a restart is as valid as it was
+                let _ = self.store.remove_waiting(&[arrival]);
+                return Err(Refusal::Store(error));
+            }
+        }
+        Ok(())
     }
 
     fn decode(&self, bytes: &[u8], state: &State) -> Result<SignedTransaction, Refusal> {
@@ -213,36 +280,28 @@ impl Mempool {
         Ok(transaction)
     }
 
-    /// Checks the bounds, and drops the newest transactions that cannot be proposed yet when the pool is full.
-    fn make_room(
+    /// Checks the bounds of the sender and of the pool.
+    fn check_room(
         &self,
-        entries: &mut Entries,
+        entries: &Entries,
         transaction: &SignedTransaction,
+        class: Class,
+        near: bool,
         length: usize,
     ) -> Result<(), Refusal> {
         let sender = &transaction.transaction.sender;
         let nonce = transaction.transaction.nonce;
-        if entries.by_sender(sender, nonce).is_some() {
-            return Err(Refusal::NonceTaken { nonce });
+        if let Some(arrival) = entries.by_sender(sender, nonce) {
+            let same = entries.arrival(&transaction.id()) == Some(arrival);
+            if !same {
+                return Err(Refusal::NonceTaken { nonce });
+            }
         }
         let limit = self.limits.per_sender;
         if entries.count_of(sender) >= limit {
             return Err(Refusal::TooManyOfSender { limit });
         }
-        while entries.len() >= self.limits.transactions
-            || entries.bytes() + length > self.limits.bytes
-        {
-            let Some(evicted) = entries.newest_unready() else {
-                return Err(Refusal::Full);
-            };
-            if let Some(entry) = entries.remove(evicted) {
-                entries.refuse(entry.id, Refusal::Evicted.to_string());
-            }
-            self.store
-                .remove_waiting(&[evicted])
-                .map_err(Refusal::Store)?;
-        }
-        Ok(())
+        room::check(&self.limits, entries.used(), class, near, length)
     }
 
     /// Compares all with the state after a commit, an arrival, a verdict or a blob: drops what is in a block or can never be,
@@ -262,9 +321,13 @@ impl Mempool {
             let sender = &entry.transaction.transaction.sender;
             let nonce = entry.transaction.transaction.nonce;
             let next = state.account(sender).nonce;
-            if self.store.transaction(&entry.id)?.is_some() {
-                dropped.push((entry.arrival, None));
-                continue;
+            // the ledger holds it only after a block
+            if entry.looked_at != Some(state.height()) {
+                if self.store.transaction(&entry.id)?.is_some() {
+                    dropped.push((entry.arrival, None));
+                    continue;
+                }
+                entry.looked_at = Some(state.height());
             }
             if nonce < next {
                 let reason = format!("nonce {nonce} was used by another transaction of the sender");
@@ -277,7 +340,7 @@ impl Mempool {
                 continue;
             }
             match stage(entry, nonce == next, state, now, blobs, verdicts, &mut work) {
-                Ok(stage) => entry.stage = stage,
+                Ok(stage) => entry.settle(stage, state, now),
                 Err(reason) => dropped.push((entry.arrival, Some(reason))),
             }
         }
@@ -289,6 +352,7 @@ impl Mempool {
                 entries.refuse(entry.id, reason);
             }
         }
+        entries.recount();
         work.ready = entries.ready();
         drop(entries);
         if !arrivals.is_empty() {
@@ -297,9 +361,10 @@ impl Mempool {
         Ok(work)
     }
 
-    /// Candidates for a block in the order of arrival, those of one sender by nonce, together at most `max_bytes` long.
-    pub fn candidates(&self, max_count: usize, max_bytes: usize) -> Vec<SignedTransaction> {
-        self.lock().candidates(max_count, max_bytes)
+    /// Candidates for the block after `state`, as many as fill `blocks` blocks: those near a deadline first, then a fair share
+    /// for every sender; those of one sender by nonce.
+    pub fn candidates(&self, state: &State, block: Room, blocks: usize) -> Vec<SignedTransaction> {
+        self.lock().candidates(state, block, blocks)
     }
 
     /// Drops a transaction with a reason, e.g. because no block can take it.
@@ -350,12 +415,37 @@ impl Mempool {
         nonce
     }
 
-    /// The encoded waiting transactions, e.g. to send them to peers again after a restart.
-    pub fn encoded(&self) -> Vec<Vec<u8>> {
+    /// The encoded transactions of this node's clients that have waited for `age`, the oldest first, at most `most`: to
+    /// send them to peers again, which may have been full, or away.
+    pub fn unheard(&self, age: Duration, most: usize) -> Vec<Vec<u8>> {
         self.lock()
-            .iter_mut()
+            .iter()
+            .filter(|entry| entry.origin == Origin::Client && entry.since.elapsed() >= age)
+            .take(most)
             .map(|entry| entry.transaction.to_bytes())
             .collect()
+    }
+}
+
+/// Where a transaction is after its checks.
+enum Placed {
+    /// At a place of its own, since now.
+    New(u64),
+    /// Another copy took this place meanwhile.
+    Known(u64),
+}
+
+/// Whether its deadline is near.
+fn is_near(transaction: &SignedTransaction, state: &State, now: TimeMs) -> bool {
+    let deadline = state.deadline(&transaction.transaction.action);
+    deadline.is_some_and(|deadline| deadline.is_near(now))
+}
+
+/// The class of a transaction that breaks no rule as the ledger stands.
+fn class_of(transaction: &SignedTransaction) -> Class {
+    match transaction.transaction.action.blobs().is_empty() {
+        true => Class::Plain,
+        false => Class::Blobs,
     }
 }
 
@@ -365,19 +455,19 @@ fn check(
     state: &State,
     now: TimeMs,
     origin: Origin,
-) -> Result<(), Refusal> {
+) -> Result<Class, Refusal> {
     match state.check(transaction, now) {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(class_of(transaction)),
         Err(TransactionError::BadSignature) => Err(Refusal::Signature),
         Err(error @ TransactionError::NonceAhead { .. }) => {
             let account = state.account(&transaction.transaction.sender);
-            // without this, anybody could fill the pool with transactions of accounts that own nothing
+            // without this, anybody could fill the pool's share with transactions of accounts that own nothing
             match account.balance.get() == 0 && account.nonce == 0 {
                 true => Err(Refusal::Rule(error)),
-                false => Ok(()),
+                false => Ok(Class::Ahead),
             }
         }
-        Err(error) if origin == Origin::Peer && may_become_valid(&error) => Ok(()),
+        Err(error) if origin == Origin::Peer && may_become_valid(&error) => Ok(Class::Ahead),
         Err(error) => Err(Refusal::Rule(error)),
     }
 }
@@ -390,6 +480,25 @@ fn may_become_valid(error: &TransactionError) -> bool {
             TransactionError::UnknownCompetition { .. }
                 | TransactionError::UnknownRegistration { .. }
         )
+}
+
+impl Entry {
+    /// Notes what the transaction was found to wait for.
+    fn settle(&mut self, stage: Stage, state: &State, now: TimeMs) {
+        self.stage = stage;
+        self.class = match stage {
+            Stage::Nonce | Stage::Ledger => Class::Ahead,
+            Stage::Blob(_) | Stage::Verdict | Stage::Block => class_of(&self.transaction),
+        };
+        self.look_at_deadline(state, now);
+    }
+
+    fn look_at_deadline(&mut self, state: &State, now: TimeMs) {
+        self.deadline = state
+            .deadline(&self.transaction.transaction.action)
+            .filter(|deadline| deadline.is_near(now))
+            .map(|deadline| deadline.at);
+    }
 }
 
 /// What one transaction waits for; an error when it can never be in a block.
@@ -420,7 +529,12 @@ fn stage(
         return Ok(Stage::Nonce);
     }
     for blob in entry.transaction.transaction.action.blobs() {
-        match blobs.length(blob.id) {
+        let mut held = blobs.length(blob.id);
+        if matches!(held, Ok(Some(length)) if length != blob.length) {
+            // the transaction is wrong, or the disk cut the blob short
+            held = blobs.verified_length(blob.id);
+        }
+        match held {
             Ok(Some(length)) if length == blob.length => {}
             Ok(Some(length)) => {
                 return Err(format!(

@@ -50,9 +50,12 @@ pub enum Refusal {
     /// The pool is full.
     #[error("the mempool of this node is full")]
     Full,
-    /// Made room for a newer one.
-    #[error("the mempool was full and the transaction could not be proposed yet")]
-    Evicted,
+    /// The pool has no more room for such transactions.
+    #[error("the mempool of this node is full of {what}")]
+    ShareFull {
+        /// Which.
+        what: &'static str,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(StoreError),
@@ -74,8 +77,8 @@ impl Refusal {
             Self::NonceTaken { .. } => {
                 "use the nonce that GET /v1/accounts/{id} answers, or wait for the next block"
             }
-            Self::TooManyOfSender { .. } | Self::Full | Self::Evicted => {
-                "wait for the next blocks and send it again"
+            Self::TooManyOfSender { .. } | Self::Full | Self::ShareFull { .. } => {
+                "it was not kept: send the same bytes again after the next blocks"
             }
             Self::Store(_) => "the operator of this node finds the cause in its log",
         }
@@ -86,6 +89,14 @@ impl Refusal {
         matches!(
             self,
             Self::TooLong { .. } | Self::Malformed(_) | Self::Network { .. } | Self::Signature
+        )
+    }
+
+    /// Whether the transaction may be right, and only came at a bad moment for this node: it is sent again later.
+    pub fn is_back_pressure(&self) -> bool {
+        matches!(
+            self,
+            Self::TooManyOfSender { .. } | Self::Full | Self::ShareFull { .. }
         )
     }
 

@@ -14,7 +14,9 @@ use super::*;
 use crate::ledger::Ledger;
 use crate::sealed;
 use crate::testing::{Believer, START_MS, account, dataset, extend, genesis, sign, spec, transfer};
-use crate::verification::{ProofFinding, ProofVerifier, Settings, Submitted, VerifierFailure};
+use crate::verification::{
+    ProofFinding, ProofVerifier, Settings, Submitted, Urgency, VerifierFailure,
+};
 
 struct NeverAsked;
 
@@ -45,6 +47,9 @@ fn small() -> MempoolConfig {
         transactions: 4,
         bytes: 1 << 20,
         per_sender: 3,
+        ahead_percent: 50,
+        blobs_percent: 50,
+        reserved_percent: 0,
         expire_s: 3_600,
     }
 }
@@ -65,6 +70,7 @@ impl World {
             queue: 4,
             batch: 1,
             open_test_sets: 1,
+            niceness: 0,
         };
         let verdicts =
             Verification::start(settings, store, blobs.clone(), Arc::new(NeverAsked), || ())
@@ -112,7 +118,11 @@ impl World {
     }
 
     fn nonces(&self) -> Vec<(AccountId, u64)> {
-        let candidates = self.pool.candidates(100, 1 << 20);
+        let room = Room {
+            transactions: 100,
+            bytes: 1 << 20,
+        };
+        let candidates = self.pool.candidates(&self.ledger.state(), room, 1);
         candidates
             .iter()
             .map(|c| (c.transaction.sender, c.transaction.nonce))
@@ -195,7 +205,7 @@ fn rejects_by_reason() {
 }
 
 #[test]
-fn candidates_come_by_arrival_and_by_nonce_of_their_sender() {
+fn every_sender_has_its_turn_and_its_own_come_by_nonce() {
     let world = World::new(small());
     world.admit(&transfer(&world.genesis, 1, 1, 5)).unwrap();
     world.admit(&transfer(&world.genesis, 2, 0, 5)).unwrap();
@@ -210,7 +220,7 @@ fn candidates_come_by_arrival_and_by_nonce_of_their_sender() {
 }
 
 #[test]
-fn bounds_hold_per_sender_and_in_all_and_the_newest_unready_makes_room() {
+fn bounds_hold_per_sender_and_in_all() {
     let world = World::new(small());
     for nonce in [0, 1, 3] {
         world.admit(&transfer(&world.genesis, 1, nonce, 5)).unwrap();
@@ -225,22 +235,11 @@ fn bounds_hold_per_sender_and_in_all_and_the_newest_unready_makes_room() {
         world.admit(&twice),
         Err(Refusal::NonceTaken { nonce: 1 })
     ));
-    world.update();
-    world.admit(&transfer(&world.genesis, 2, 0, 5)).unwrap();
-    world.update();
-    let evicted = transfer(&world.genesis, 1, 3, 5);
-    world.admit(&transfer(&world.genesis, 3, 0, 5)).unwrap();
-    assert!(matches!(world.stage(&evicted), Some(Known::Refused(_))));
-    assert_eq!(world.pool.len(), 4);
-    assert_eq!(world.ledger.store().waiting().unwrap().len(), 4);
-
     let tight = World::new(MempoolConfig {
         transactions: 1,
         ..small()
     });
     tight.admit(&transfer(&tight.genesis, 1, 0, 5)).unwrap();
-    tight.update();
-    // what can be in the next block is never evicted
     assert!(matches!(
         tight.admit(&transfer(&tight.genesis, 2, 0, 5)),
         Err(Refusal::Full)
@@ -250,11 +249,163 @@ fn bounds_hold_per_sender_and_in_all_and_the_newest_unready_makes_room() {
         ..small()
     });
     bytes.admit(&transfer(&bytes.genesis, 1, 0, 5)).unwrap();
-    bytes.update();
     assert!(matches!(
         bytes.admit(&transfer(&bytes.genesis, 2, 0, 5)),
         Err(Refusal::Full)
     ));
+}
+
+#[test]
+fn a_newcomer_never_pushes_out_what_was_acknowledged() {
+    let world = World::new(small());
+    let mut acknowledged = Vec::new();
+    // two wait for an earlier one of their sender, two for the next block
+    for (sender, nonce) in [(1, 1), (2, 1), (1, 0), (2, 0)] {
+        let transaction = transfer(&world.genesis, sender, nonce, 5);
+        world.admit(&transaction).unwrap();
+        acknowledged.push(transaction);
+    }
+    world.update();
+    let refused = world.admit(&transfer(&world.genesis, 3, 0, 5));
+    assert!(matches!(refused, Err(Refusal::Full)), "{refused:?}");
+    for transaction in &acknowledged {
+        assert!(matches!(world.stage(transaction), Some(Known::Waiting(_))));
+    }
+    assert_eq!(world.ledger.store().waiting().unwrap().len(), 4);
+}
+
+#[test]
+fn transactions_that_wait_for_earlier_ones_fill_no_more_than_their_share() {
+    let world = World::new(small());
+    for sender in [1, 2] {
+        world
+            .admit(&transfer(&world.genesis, sender, 1, 5))
+            .unwrap();
+    }
+    let refused = world.admit(&transfer(&world.genesis, 3, 1, 5));
+    assert!(
+        matches!(refused, Err(Refusal::ShareFull { .. })),
+        "{refused:?}"
+    );
+    // a peer's transaction that a block may make valid is in the same share
+    let cancel = sign(
+        &world.genesis,
+        3,
+        0,
+        Action::CancelCompetition {
+            competition: CompetitionId::of(b"not known here yet"),
+        },
+    );
+    let refused = world.admit_from(&cancel, Origin::Peer);
+    assert!(matches!(refused, Err(Refusal::ShareFull { .. })));
+    // what is valid now finds its place
+    world.admit(&transfer(&world.genesis, 3, 0, 5)).unwrap();
+    // and so do those that follow once the ledger has moved on
+    extend(
+        &world.ledger,
+        &[transfer(&world.genesis, 1, 0, 6)],
+        &Believer,
+    );
+    world.update();
+    world.admit(&transfer(&world.genesis, 3, 1, 5)).unwrap();
+}
+
+#[test]
+fn a_duplicate_is_acknowledged_only_when_the_first_copy_is_on_disk() {
+    let world = World::new(small());
+    let transaction = transfer(&world.genesis, 1, 0, 5);
+    let bytes = transaction.to_bytes();
+    // the first copy got its place a moment ago, and the disk has not answered yet
+    let placed = world.pool.place(
+        transaction.clone(),
+        &bytes,
+        &world.ledger.state(),
+        world.now(),
+        Origin::Client,
+    );
+    assert!(matches!(placed, Ok(Placed::New(_))));
+    assert!(!world.admit(&transaction).unwrap().new);
+    let copy = tempfile::tempdir().unwrap();
+    copy_folder(
+        &world.dir.path().join("ledger"),
+        &copy.path().join("ledger"),
+    );
+    assert_eq!(World::open(copy, small()).pool.len(), 1);
+}
+
+/// A competition that is open in `world` at [`World::now`], and ends at the times of [`spec`].
+fn open_competition(world: &World) -> CompetitionId {
+    let key = DataKey::from_raw([7; 32]);
+    let open = sign(
+        &world.genesis,
+        1,
+        0,
+        Action::OpenCompetition {
+            spec: Box::new(spec(b"sealed", &key)),
+            prize: Amount::new(10),
+            bond: Amount::new(1),
+        },
+    );
+    let competition = open.competition_id().unwrap();
+    extend(&world.ledger, &[open], &Believer);
+    competition
+}
+
+#[test]
+fn what_is_near_its_deadline_finds_room_and_comes_first() {
+    let world = World::new(MempoolConfig {
+        transactions: 4,
+        reserved_percent: 50,
+        ..small()
+    });
+    let competition = open_competition(&world);
+    for (sender, nonce) in [(1, 1), (2, 0)] {
+        world
+            .admit(&transfer(&world.genesis, sender, nonce, 5))
+            .unwrap();
+    }
+    let register = sign(
+        &world.genesis,
+        3,
+        0,
+        Action::Register {
+            competition,
+            model: agon_protocol::digest::ModelDigest::of(b"model"),
+        },
+    );
+    let admit = |now| {
+        let state = world.ledger.state();
+        let bytes = register.to_bytes();
+        world
+            .pool
+            .admit(&bytes, &state, TimeMs::new(now), Origin::Client)
+    };
+    // registration lasts a second; its grace is 100 ms, and twice that is near
+    assert!(matches!(admit(START_MS + 700), Err(Refusal::Full)));
+    admit(START_MS + 801).unwrap();
+    assert_eq!(
+        world.nonces(),
+        [(account(3), 0), (account(1), 1), (account(2), 0)]
+    );
+}
+
+#[test]
+fn what_names_blobs_is_proposed_only_once_it_was_looked_at() {
+    let world = World::new(small());
+    let key = DataKey::from_raw([7; 32]);
+    let open = sign(
+        &world.genesis,
+        1,
+        0,
+        Action::OpenCompetition {
+            spec: Box::new(spec(b"nobody has this", &key)),
+            prize: Amount::new(10),
+            bond: Amount::new(1),
+        },
+    );
+    world.admit(&open).unwrap();
+    // no update yet: nobody knows whether the blob is here
+    assert!(world.nonces().is_empty());
 }
 
 #[test]
@@ -384,7 +535,7 @@ fn a_key_waits_for_its_verdict_and_a_wrong_one_is_refused_with_the_reason() {
     let work = update();
     assert_eq!((work.ready, work.questions.len()), (0, 1));
     assert_eq!(world.stage(&release), Some(Known::Waiting(Stage::Verdict)));
-    world.verdicts.request(&work.questions[0]);
+    world.verdicts.request(&work.questions[0], Urgency::Pool);
     let mut tries = 0;
     while world.verdicts.verdict(&work.questions[0]).is_none() {
         tries += 1;

@@ -19,7 +19,7 @@ use super::certified::apply_certified;
 use super::clock::{next_block_time, now};
 use super::wanted::Wanted;
 use crate::ledger::{Ledger, LedgerError};
-use crate::mempool::Mempool;
+use crate::mempool::{Mempool, Room};
 use crate::verification::Verification;
 
 /// Candidates offered for a block, in blocks: some are skipped, and the rest may fill the room they leave.
@@ -56,13 +56,13 @@ impl Chain {
         Ok(())
     }
 
-    fn holds_blobs(&self, block: &Block) -> bool {
+    fn holds_blobs(&self, id: BlockId, block: &Block) -> bool {
         let mut complete = true;
         for transaction in &block.transactions {
             for blob in transaction.transaction.action.blobs() {
                 if !matches!(self.blobs.length(blob.id), Ok(Some(length)) if length == blob.length)
                 {
-                    self.wanted.blob(blob);
+                    self.wanted.blob(id, blob);
                     complete = false;
                 }
             }
@@ -87,10 +87,11 @@ impl Application for Chain {
             .into());
         }
         let parameters = state.parameters();
-        let candidates = self.mempool.candidates(
-            CANDIDATE_BLOCKS * parameters.max_block_transactions as usize,
-            CANDIDATE_BLOCKS * parameters.max_block_bytes as usize,
-        );
+        let room = Room {
+            transactions: parameters.max_block_transactions as usize,
+            bytes: parameters.max_block_bytes as usize,
+        };
+        let candidates = self.mempool.candidates(&state, room, CANDIDATE_BLOCKS);
         let time = next_block_time(&state);
         let built = build_block(&state, &candidates, self.account, time, &self.verification)?;
         if built.block.transactions.is_empty() {
@@ -113,22 +114,22 @@ impl Application for Chain {
             known.filter(|(known, block, _)| *known == id && block.parent == tip)
         {
             // an own proposal, too, is voted for only when this node can serve what it names
-            return match self.holds_blobs(block) {
+            return match self.holds_blobs(id, block) {
                 true => Check::Valid,
                 false => Check::Undecided,
             };
         }
         match self.ledger.apply(block, &self.verification) {
-            Ok((block, _)) if !self.holds_blobs(&block) => Check::Undecided,
+            Ok((block, _)) if !self.holds_blobs(id, &block) => Check::Undecided,
             Ok((block, applied)) => {
                 self.applied = Some((id, block, applied));
                 Check::Valid
             }
             Err(LedgerError::Block(BlockError::Undecided { question, .. })) => {
-                self.wanted.question(&question);
+                self.wanted.question(id, &question);
                 // the blobs of the whole block at once, rather than one after the other
                 if let Ok(block) = Block::from_bytes(block) {
-                    self.holds_blobs(&block);
+                    self.holds_blobs(id, &block);
                 }
                 Check::Undecided
             }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use agon_node::api::types::{CompetitionSummary, CompetitionView};
 use agon_protocol::digest::CompetitionId;
@@ -96,6 +97,15 @@ fn next_step(summary: &CompetitionSummary) -> Option<NextStep> {
     Some(NextStep { what, at_ms })
 }
 
+/// A deadline, and by when to send so that a busy network cannot make it late.
+fn due(until: u64, send_by: u64) -> String {
+    format!(
+        "{} (send {} earlier)",
+        describe_moment(until),
+        humantime::format_duration(Duration::from_millis(until.saturating_sub(send_by)))
+    )
+}
+
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let CompetitionView {
@@ -176,9 +186,15 @@ impl fmt::Display for Shown {
             None => line("training data", &"none published")?,
         }
         line("opens", &describe_moment(summary.opens_at))?;
-        line("register until", &describe_moment(summary.register_until))?;
-        line("key until", &describe_moment(summary.key_until))?;
-        line("prove until", &describe_moment(summary.prove_until))?;
+        line(
+            "register until",
+            &due(summary.register_until, summary.register_send_by),
+        )?;
+        line("key until", &due(summary.key_until, summary.key_send_by))?;
+        line(
+            "prove until",
+            &due(summary.prove_until, summary.prove_send_by),
+        )?;
         line("registrations", &summary.registrations)?;
         for id in registration_ids {
             line("", id)?;
