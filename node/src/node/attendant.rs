@@ -2,8 +2,12 @@
 //!
 //! Whenever something changed (a transaction, a blob, a verdict, a block), it compares the mempool with the ledger, fetches
 //! missing blobs from peers, has questions answered by the verification pool, and wakes the engine.
+//!
+//! Who waits for what decides over the places: each block at hand has places of its own for its blobs, waiting transactions share
+//! theirs, and a blob that nobody gives is asked for more and more rarely. So neither a proposer nor a client that names blobs which do
+//! not exist keeps the blobs of others away.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -12,20 +16,24 @@ use agon_network::{BlobStore, Handle};
 use agon_protocol::competition::BlobRef;
 use agon_protocol::digest::BlobId;
 use agon_protocol::judge::Question;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::NodeError;
 use super::clock::next_block_time;
-use super::wanted::Wanted;
+use super::wanted::{Wanted, Wishes};
 use crate::ledger::Ledger;
 use crate::mempool::Mempool;
-use crate::verification::{Request, Verification};
+use crate::verification::{Request, Urgency, Verification};
 
-/// Blobs that are fetched at once.
-const MAX_FETCHES: usize = 32;
-/// A blob that nobody had is not asked for again before this.
+/// Blobs that are fetched at once for waiting transactions.
+const MAX_FETCHES: usize = 24;
+/// Blobs that are fetched at once for one block.
+const MAX_FETCHES_OF_BLOCK: usize = 8;
+/// A blob that nobody had is not asked for again before this; twice as long after each failure.
 const FETCH_PAUSE: Duration = Duration::from_secs(5);
+/// The longest such pause.
+const MAX_FETCH_PAUSE: Duration = Duration::from_secs(320);
 /// What time alone changes (expiry, retries) is looked at this often.
 const TICK: Duration = Duration::from_secs(1);
 /// Blobs whose failure is remembered.
@@ -40,9 +48,77 @@ pub(super) struct Attendant {
     pub(super) network: Handle,
     pub(super) wanted: Arc<Wanted>,
     pub(super) waker: Arc<OnceLock<Waker>>,
-    pub(super) fetches: JoinSet<(BlobId, bool)>,
-    pub(super) fetching: HashSet<BlobId>,
-    pub(super) failed: HashMap<BlobId, Instant>,
+    pub(super) fetches: Fetches,
+}
+
+/// Fetches that run, and those that failed. Bounded: see the constants above.
+#[derive(Default)]
+pub(super) struct Fetches {
+    tasks: JoinSet<(BlobId, bool)>,
+    running: HashMap<BlobId, AbortHandle>,
+    failed: HashMap<BlobId, Failed>,
+}
+
+/// A blob that nobody had.
+#[derive(Debug, Clone, Copy)]
+struct Failed {
+    tries: u32,
+    until: Instant,
+}
+
+/// For whom a blob is fetched, each with its own places.
+#[derive(Debug, Default)]
+struct Places {
+    left: usize,
+}
+
+impl Fetches {
+    /// Whether to begin with a blob now; takes a place when it runs already or is to begin.
+    fn admit(&self, id: BlobId, places: &mut Places, now: Instant) -> bool {
+        let running = self.running.contains_key(&id);
+        let paused = self
+            .failed
+            .get(&id)
+            .is_some_and(|failed| now < failed.until);
+        if (paused && !running) || places.left == 0 {
+            return false;
+        }
+        places.left -= 1;
+        !running
+    }
+
+    fn ended(&mut self, id: BlobId, found: bool, now: Instant) {
+        self.running.remove(&id);
+        if found {
+            self.failed.remove(&id);
+            return;
+        }
+        let tries = self.failed.get(&id).map_or(0, |failed| failed.tries);
+        if self.failed.len() >= MAX_FAILED {
+            self.failed.retain(|_, failed| now < failed.until);
+        }
+        if self.failed.len() < MAX_FAILED {
+            let pause = FETCH_PAUSE
+                .saturating_mul(1 << tries.min(10))
+                .min(MAX_FETCH_PAUSE);
+            let failed = Failed {
+                tries: tries + 1,
+                until: now + pause,
+            };
+            self.failed.insert(id, failed);
+        }
+    }
+
+    /// Gives up what nobody wishes for any more, so that a block of a past round keeps no place.
+    fn give_up(&mut self, wished: impl Fn(&BlobId) -> bool) {
+        self.running.retain(|id, task| {
+            let kept = wished(id);
+            if !kept {
+                task.abort();
+            }
+            kept
+        });
+    }
 }
 
 impl Attendant {
@@ -53,25 +129,18 @@ impl Attendant {
                 () = shutdown.cancelled() => return Ok(()),
                 () = self.wanted.rung() => {}
                 () = tokio::time::sleep(TICK) => {}
-                Some(fetched) = self.fetches.join_next() => self.fetched(fetched),
+                Some(fetched) = self.fetches.tasks.join_next() => self.fetched(fetched),
             }
         }
     }
 
     fn fetched(&mut self, result: Result<(BlobId, bool), tokio::task::JoinError>) {
-        let Ok((id, found)) = result else {
-            // a task that broke off left no name; forget all, so that nothing is taken for being fetched for ever
-            self.fetching.clear();
-            return;
-        };
-        self.fetching.remove(&id);
-        if !found {
-            if self.failed.len() >= MAX_FAILED {
-                self.failed.retain(|_, when| when.elapsed() < FETCH_PAUSE);
-            }
-            if self.failed.len() < MAX_FAILED {
-                self.failed.insert(id, Instant::now());
-            }
+        match result {
+            Ok((id, found)) => self.fetches.ended(id, found, Instant::now()),
+            // given up: it is not among the running ones any more
+            Err(error) if error.is_cancelled() => {}
+            // a task that broke off left no name: what has ended is not running
+            Err(_) => self.fetches.running.retain(|_, task| !task.is_finished()),
         }
     }
 
@@ -85,48 +154,67 @@ impl Attendant {
         let mut work = update
             .await
             .map_err(|error| NodeError::Task(error.to_string()))??;
-        let (questions, blobs) = self.wanted.all();
-        work.questions.extend(questions);
-        work.blobs.extend(blobs);
+        // blocks come before waiting transactions, the newest first
+        let blocks = self.wanted.all();
+        let mut wished: Vec<Vec<BlobRef>> = Vec::new();
+        for Wishes { questions, blobs } in &blocks {
+            let mut missing: Vec<BlobRef> = blobs.values().copied().collect();
+            for question in questions.values() {
+                self.answer(question, Urgency::Block, &mut missing);
+            }
+            wished.push(missing);
+        }
         for question in &work.questions {
-            self.answer(question, &mut work.blobs);
+            self.answer(question, Urgency::Pool, &mut work.blobs);
         }
-        for blob in &work.blobs {
-            self.fetch(*blob);
+        self.fetches.give_up(|id| {
+            let lists = wished.iter().chain([&work.blobs]);
+            lists.flatten().any(|blob| blob.id == *id)
+        });
+        for blobs in wished {
+            self.fetch_all(&blobs, MAX_FETCHES_OF_BLOCK);
         }
+        self.fetch_all(&work.blobs, MAX_FETCHES);
         if let Some(waker) = self.waker.get() {
             waker.wake();
         }
         Ok(())
     }
 
-    fn answer(&self, question: &Question, missing: &mut Vec<BlobRef>) {
+    fn answer(&self, question: &Question, urgency: Urgency, missing: &mut Vec<BlobRef>) {
         let blob = match question {
             Question::TestSet(claim) => claim.sealed,
             Question::Proof(claim) => claim.proof,
         };
         if !self.blobs.holds(blob.id) {
             missing.push(blob);
-        } else if self.verification.request(question) == Request::Busy {
+        } else if self.verification.request(question, urgency) == Request::Busy {
             tracing::debug!("the verification queue is full");
         }
     }
 
+    fn fetch_all(&mut self, blobs: &[BlobRef], places: usize) {
+        let (mut places, now) = (Places { left: places }, Instant::now());
+        for blob in blobs {
+            let held =
+                matches!(self.blobs.length(blob.id), Ok(Some(length)) if length == blob.length);
+            let too_large = blob.length > self.largest_blob;
+            if !held && !too_large && self.fetches.admit(blob.id, &mut places, now) {
+                self.fetch(*blob);
+            }
+        }
+    }
+
     fn fetch(&mut self, blob: BlobRef) {
-        let paused = self
-            .failed
-            .get(&blob.id)
-            .is_some_and(|when| when.elapsed() < FETCH_PAUSE);
-        let too_large = blob.length > self.largest_blob;
-        if paused || too_large || self.fetching.len() >= MAX_FETCHES || self.blobs.holds(blob.id) {
-            return;
-        }
-        if !self.fetching.insert(blob.id) {
-            return;
-        }
         let (network, wanted, limit) =
             (self.network.clone(), self.wanted.clone(), self.largest_blob);
-        self.fetches.spawn(async move {
+        let blobs = self.blobs.clone();
+        let task = self.fetches.tasks.spawn(async move {
+            // a blob that the disk cut short is held with another length: it is set aside, and fetched anew
+            let checked = tokio::task::spawn_blocking(move || blobs.verified_length(blob.id)).await;
+            if let Ok(Err(error)) = checked {
+                tracing::warn!(%error, "a blob cannot be used");
+            }
             let fetched = network
                 .fetch_blob(blob.id, blob.length, limit, |_| ())
                 .await;
@@ -136,5 +224,70 @@ impl Attendant {
             wanted.ring();
             (blob.id, fetched.is_ok())
         });
+        self.fetches.running.insert(blob.id, task);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(left: usize) -> Places {
+        Places { left }
+    }
+
+    #[test]
+    fn a_blob_that_nobody_gives_is_asked_for_more_and_more_rarely() {
+        let (mut fetches, id, mut now) =
+            (Fetches::default(), BlobId::of(b"nowhere"), Instant::now());
+        for pause in [5, 10, 20, 40, 80, 160, 320, 320] {
+            assert!(fetches.admit(id, &mut places(1), now));
+            fetches.ended(id, false, now);
+            let almost = now + Duration::from_secs(pause) - Duration::from_millis(1);
+            assert!(!fetches.admit(id, &mut places(1), almost), "{pause}");
+            now += Duration::from_secs(pause);
+        }
+        fetches.ended(id, true, now);
+        assert!(fetches.admit(id, &mut places(1), now));
+    }
+
+    #[test]
+    fn remembers_a_bounded_number_of_failures() {
+        let (mut fetches, now) = (Fetches::default(), Instant::now());
+        for number in 0..2 * MAX_FAILED {
+            fetches.ended(BlobId::of(&number.to_le_bytes()), false, now);
+        }
+        assert_eq!(fetches.failed.len(), MAX_FAILED);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_wishes_for_any_more_is_given_up_and_its_place_is_free() {
+        let mut fetches = Fetches::default();
+        let (old, kept) = (BlobId::of(b"of a past round"), BlobId::of(b"kept"));
+        for id in [old, kept] {
+            let task = fetches.tasks.spawn(std::future::pending());
+            fetches.running.insert(id, task);
+        }
+        let mut one = places(1);
+        assert!(
+            !fetches.admit(kept, &mut one, Instant::now()),
+            "it runs already"
+        );
+        assert!(
+            !fetches.admit(BlobId::of(b"new"), &mut one, Instant::now()),
+            "no place is left"
+        );
+        fetches.give_up(|id| *id == kept);
+        assert!(
+            fetches
+                .tasks
+                .join_next()
+                .await
+                .unwrap()
+                .unwrap_err()
+                .is_cancelled()
+        );
+        assert_eq!(fetches.running.len(), 1);
+        assert!(fetches.admit(BlobId::of(b"new"), &mut places(1), Instant::now()));
     }
 }

@@ -120,7 +120,7 @@ impl Follower {
             let late = Instant::now() >= deadline;
             match self.commit(&certified, late).await? {
                 None => return Ok(Step::Committed),
-                Some(question) => self.wanted.question(&question),
+                Some(question) => self.wanted.question(certified.certificate.block, &question),
             }
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(Step::Stopped),

@@ -12,14 +12,13 @@ mod gossip;
 mod source;
 mod wanted;
 
-use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use agon_consensus::{ConsensusError, Engine, Timeouts};
-use agon_network::{BlobStore, Limits, Multiaddr, Network, StartError};
+use agon_network::{BlobStore, Limits, Multiaddr, Network, StartError, Subject};
 use agon_protocol::genesis::Genesis;
 use agon_protocol::identity::AccountId;
 use agon_protocol::limits::MAX_TRANSACTION_BYTES;
@@ -48,6 +47,12 @@ use wanted::Wanted;
 const MAX_GENESIS_BYTES: u64 = 64 << 20;
 /// How long the swarm may take to close its connections.
 const GOODBYE: Duration = Duration::from_secs(5);
+/// Gossip takes the same bytes up again after a minute; a transaction that waits longer is sent again then.
+const REPUBLISH: Duration = Duration::from_secs(90);
+/// Transactions that are sent again at a time.
+const MAX_REPUBLISHED: usize = 256;
+/// Name of the file that keeps the list of bans.
+const BAN_FILE: &str = "bans.txt";
 /// Name of the file that holds the secret of the node's transport identity.
 const SWARM_KEY_FILE: &str = "swarm.key";
 
@@ -94,6 +99,16 @@ pub enum NodeError {
         address: String,
         /// What is wrong.
         reason: String,
+    },
+    /// A setting names neither a peer nor an address.
+    #[error(
+        "{text:?} in {setting} of config.toml is neither a peer id nor an IP address: write it like 12D3KooW… or 192.0.2.7"
+    )]
+    Subject {
+        /// The setting.
+        setting: &'static str,
+        /// The text.
+        text: String,
     },
     /// The ledger cannot be opened or extended.
     #[error(transparent)]
@@ -199,6 +214,17 @@ fn multiaddr(text: &str) -> Result<Multiaddr, NodeError> {
             reason: error.to_string(),
         },
     )
+}
+
+/// Peers and addresses of a setting.
+fn subjects(setting: &'static str, texts: &[String]) -> Result<Vec<Subject>, NodeError> {
+    let read = |text: &String| {
+        text.parse().map_err(|_| NodeError::Subject {
+            setting,
+            text: text.clone(),
+        })
+    };
+    texts.iter().map(read).collect()
 }
 
 /// The consensus engine listens on TCP only: `/ip4/ADDRESS/tcp/PORT`, or `/ip6/…`.
@@ -328,7 +354,7 @@ impl Node {
             api = %addresses.api,
             "the node runs"
         );
-        republish(&self.common.mempool, &handle, &mut self.parts);
+        republish(&self.common.mempool, &handle, &mut self.parts, stop);
         Ok(())
     }
 
@@ -439,6 +465,7 @@ impl Common {
             queue: config.verification.queue,
             batch: config.verification.batch,
             open_test_sets: config.verification.open_test_sets,
+            niceness: config.verification.niceness,
         };
         let bell = wanted.clone();
         let verification =
@@ -466,9 +493,7 @@ impl Common {
             network: network.clone(),
             wanted: self.wanted.clone(),
             waker: self.waker.clone(),
-            fetches: JoinSet::new(),
-            fetching: HashSet::new(),
-            failed: HashMap::new(),
+            fetches: Default::default(),
         }
     }
 
@@ -485,6 +510,7 @@ impl Common {
             mempool: self.mempool.clone(),
             blobs: self.blobs.clone(),
             blob_limits: config.blobs.clone(),
+            connection_limits: config.api.clone(),
             network,
             account,
             arrived: Box::new(move || bell.ring()),
@@ -504,10 +530,21 @@ async fn start_network(
         settings.bootstrap.push(multiaddr(address)?);
     }
     settings.discover = config.network.discover;
+    let network = &config.network;
     settings.limits = Limits {
         transaction_bytes: MAX_TRANSACTION_BYTES,
+        connections: network.connections,
+        incoming_connections: network.incoming_connections,
+        connections_per_address: network.connections_per_address,
+        pending_connections: network.pending_connections,
+        transactions_per_second: network.transactions_per_second,
+        transaction_bytes_per_second: network.transaction_bytes_per_second,
         ..Limits::default()
     };
+    settings.timing.ban = Duration::from_secs(network.ban_s);
+    settings.ban_file = Some(config.data_dir.join(BAN_FILE));
+    settings.banned = subjects("network.banned", &network.banned)?;
+    settings.never_banned = subjects("network.never_banned", &network.never_banned)?;
     let source = Arc::new(ChainSource(common.ledger.clone()));
     Ok(Network::start(settings, source, common.blobs.clone(), stop).await?)
 }
@@ -551,20 +588,29 @@ async fn start_engine(
     Ok(engine)
 }
 
-/// Sends what was admitted before a restart to peers again: they may not have heard of it.
+/// Sends what was admitted and no block took to peers again, after a restart and then at a slow pace: they may not have heard
+/// of it, or have been full.
 fn republish(
     mempool: &Arc<Mempool>,
     network: &agon_network::Handle,
     parts: &mut JoinSet<Result<(), NodeError>>,
+    stop: &CancellationToken,
 ) {
-    let (waiting, network) = (mempool.encoded(), network.clone());
+    let (mempool, network, stop) = (mempool.clone(), network.clone(), stop.clone());
     parts.spawn(async move {
-        for bytes in waiting {
-            if let Err(error) = network.publish_transaction(bytes).await {
-                tracing::warn!(%error, "a waiting transaction was not passed on");
+        let (mut age, mut most) = (Duration::ZERO, usize::MAX);
+        loop {
+            for bytes in mempool.unheard(age, most) {
+                if let Err(error) = network.publish_transaction(bytes).await {
+                    tracing::warn!(%error, "a waiting transaction was not passed on");
+                }
+            }
+            (age, most) = (REPUBLISH, MAX_REPUBLISHED);
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(REPUBLISH) => {}
             }
         }
-        Ok(())
     });
 }
 

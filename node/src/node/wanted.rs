@@ -1,74 +1,94 @@
-//! What consensus or the follower waits for: questions and blobs of a block that cannot be judged yet.
+//! What consensus or the follower waits for: questions and blobs of blocks that cannot be judged yet.
+//!
+//! Each block at hand has a bounded list of its own, and only the newest few blocks are remembered: whatever a Byzantine proposer
+//! puts into its block, the block of the next round finds its places free.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use agon_protocol::competition::BlobRef;
-use agon_protocol::digest::BlobId;
+use agon_protocol::digest::{BlobId, BlockId};
 use agon_protocol::judge::Question;
 use tokio::sync::Notify;
 
 use crate::verification::{ClaimDigest, claim_digest};
 
-/// Wishes that are kept; more of them wait until the block is judged again.
-const MAX_WISHES: usize = 256;
+/// Wishes of one kind that one block may have; more of them wait until the block is judged again.
+const MAX_WISHES: usize = 64;
+/// Blocks whose wishes are remembered. A round has one block, unless its proposer lies; a wish of a forgotten block comes back when the
+/// engine judges that block again.
+pub(super) const MAX_BLOCKS: usize = 4;
 
-#[derive(Default)]
-struct Wishes {
-    questions: HashMap<ClaimDigest, Question>,
-    blobs: HashMap<BlobId, BlobRef>,
+/// The wishes of one block.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Wishes {
+    pub(super) questions: HashMap<ClaimDigest, Question>,
+    pub(super) blobs: HashMap<BlobId, BlobRef>,
 }
 
-/// Wishes of the block at hand, for the attendant, and the attendant's bell.
+/// Wishes of the blocks at hand, for the attendant, and the attendant's bell.
 #[derive(Default)]
 pub(super) struct Wanted {
-    wishes: Mutex<Wishes>,
+    /// The newest block last.
+    blocks: Mutex<VecDeque<(BlockId, Wishes)>>,
     bell: Notify,
 }
 
 impl Wanted {
-    fn lock(&self) -> MutexGuard<'_, Wishes> {
-        self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, VecDeque<(BlockId, Wishes)>> {
+        self.blocks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks for a verdict.
-    pub(super) fn question(&self, question: &Question) {
-        let mut wishes = self.lock();
-        let new = wishes.questions.len() < MAX_WISHES
-            && wishes
-                .questions
-                .insert(claim_digest(question), question.clone())
-                .is_none();
-        drop(wishes);
+    /// Adds to the wishes of a block, and rings when something is new.
+    fn wish(&self, block: BlockId, add: impl FnOnce(&mut Wishes) -> bool) {
+        let mut blocks = self.lock();
+        let place = blocks.iter().position(|(known, _)| *known == block);
+        let mut wishes = match place.and_then(|place| blocks.remove(place)) {
+            Some((_, wishes)) => wishes,
+            None => Wishes::default(),
+        };
+        let new = add(&mut wishes);
+        blocks.push_back((block, wishes));
+        while blocks.len() > MAX_BLOCKS {
+            blocks.pop_front();
+        }
+        drop(blocks);
         if new {
             self.ring();
         }
     }
 
-    /// Asks for a blob.
-    pub(super) fn blob(&self, blob: BlobRef) {
-        let mut wishes = self.lock();
-        let new = wishes.blobs.len() < MAX_WISHES && wishes.blobs.insert(blob.id, blob).is_none();
-        drop(wishes);
-        if new {
-            self.ring();
-        }
+    /// Asks for a verdict that `block` needs.
+    pub(super) fn question(&self, block: BlockId, question: &Question) {
+        self.wish(block, |wishes| {
+            wishes.questions.len() < MAX_WISHES
+                && wishes
+                    .questions
+                    .insert(claim_digest(question), question.clone())
+                    .is_none()
+        });
     }
 
-    /// Everything wished for.
-    pub(super) fn all(&self) -> (Vec<Question>, Vec<BlobRef>) {
-        let wishes = self.lock();
-        (
-            wishes.questions.values().cloned().collect(),
-            wishes.blobs.values().copied().collect(),
-        )
+    /// Asks for a blob that `block` names.
+    pub(super) fn blob(&self, block: BlockId, blob: BlobRef) {
+        self.wish(block, |wishes| {
+            wishes.blobs.len() < MAX_WISHES && wishes.blobs.insert(blob.id, blob).is_none()
+        });
     }
 
-    /// Forgets the wishes, once the block is committed.
+    /// Everything wished for, the newest block first.
+    pub(super) fn all(&self) -> Vec<Wishes> {
+        let blocks = self.lock();
+        blocks
+            .iter()
+            .rev()
+            .map(|(_, wishes)| wishes.clone())
+            .collect()
+    }
+
+    /// Forgets the wishes, once a block is committed.
     pub(super) fn clear(&self) {
-        let mut wishes = self.lock();
-        wishes.questions.clear();
-        wishes.blobs.clear();
+        self.lock().clear();
     }
 
     /// Tells the attendant that there may be something to do.
@@ -79,5 +99,55 @@ impl Wanted {
     /// Waits for the bell.
     pub(super) async fn rung(&self) {
         self.bell.notified().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blob(number: u32) -> BlobRef {
+        BlobRef {
+            id: BlobId::of(&number.to_le_bytes()),
+            length: 4,
+        }
+    }
+
+    #[test]
+    fn a_block_that_wishes_for_everything_leaves_room_for_the_next() {
+        let wanted = Wanted::default();
+        let byzantine = BlockId::of(b"byzantine");
+        for number in 0..10_000 {
+            wanted.blob(byzantine, blob(number));
+        }
+        let honest = BlockId::of(b"honest");
+        wanted.blob(honest, blob(20_000));
+        let all = wanted.all();
+        assert_eq!(all.len(), 2);
+        assert!(all[0].blobs.contains_key(&blob(20_000).id));
+        assert_eq!(all[1].blobs.len(), MAX_WISHES);
+    }
+
+    #[test]
+    fn only_the_newest_blocks_are_remembered_and_one_that_is_judged_again_is_new() {
+        let wanted = Wanted::default();
+        let name = |number: u32| BlockId::of(&number.to_le_bytes());
+        for number in 0..MAX_BLOCKS as u32 {
+            wanted.blob(name(number), blob(number));
+        }
+        wanted.blob(name(0), blob(0));
+        wanted.blob(name(9), blob(9));
+        let all = wanted.all();
+        assert_eq!(all.len(), MAX_BLOCKS);
+        assert!(
+            all.iter()
+                .any(|wishes| wishes.blobs.contains_key(&blob(0).id))
+        );
+        assert!(
+            !all.iter()
+                .any(|wishes| wishes.blobs.contains_key(&blob(1).id))
+        );
+        wanted.clear();
+        assert!(wanted.all().is_empty());
     }
 }

@@ -1,11 +1,11 @@
 //! The threads that find verdicts, the bounded queue before them, and the memory behind them.
 
-use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use agon_network::{BlobStore, StoreError as BlobError};
 use agon_protocol::competition::BlobRef;
@@ -19,15 +19,10 @@ use super::claim::{ClaimDigest, claim_digest};
 use super::finding::{judge_proofs, open_test_set};
 use super::open_sets::OpenSets;
 use super::proof::{ProofFinding, ProofVerifier, VerifierFailure};
+use super::queue::{Asked, Pushed, Queue, Trouble, Urgency};
 use crate::ledger::Store;
 use crate::sealed;
 
-/// A claim that failed for want of something local is not tried again before this.
-const RETRY: Duration = Duration::from_secs(2);
-/// Remembered failures; the oldest are forgotten, which only means an earlier retry.
-const MAX_FAILURES: usize = 1_024;
-/// Bytes of the proofs that one thread judges together.
-const MAX_BATCH_BYTES: u64 = 16 << 20;
 /// Bytes of a remembered reason.
 const MAX_REASON_BYTES: usize = 400;
 
@@ -42,6 +37,31 @@ pub struct Settings {
     pub batch: usize,
     /// Opened test sets kept in memory.
     pub open_test_sets: usize,
+    /// How much the threads stand back for others of this machine, consensus first: 0 (not) to 19.
+    pub niceness: u8,
+}
+
+/// What the threads have done and have before them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Questions that wait.
+    pub waiting: usize,
+    /// Claims found valid since the start.
+    pub valid: u64,
+    /// Claims found invalid since the start.
+    pub invalid: u64,
+    /// Times that this node had trouble of its own.
+    pub failures: u64,
+    /// Times that the verifier panicked: an error in this software.
+    pub panics: u64,
+}
+
+#[derive(Debug, Default)]
+struct Tallies {
+    valid: AtomicU64,
+    invalid: AtomicU64,
+    failures: AtomicU64,
+    panics: AtomicU64,
 }
 
 /// What became of a request.
@@ -57,15 +77,9 @@ pub enum Request {
     Failed(String),
 }
 
-/// A question and its name.
-type Asked = (ClaimDigest, Question);
-
 #[derive(Default)]
-struct Queue {
-    waiting: VecDeque<Asked>,
-    /// Waiting or being worked on.
-    pending: HashSet<ClaimDigest>,
-    failures: HashMap<ClaimDigest, (Instant, String)>,
+struct Waiting {
+    queue: Queue,
     stopped: bool,
 }
 
@@ -75,7 +89,8 @@ struct Shared {
     blobs: BlobStore,
     verifier: Arc<dyn ProofVerifier>,
     open_sets: OpenSets,
-    queue: Mutex<Queue>,
+    waiting: Mutex<Waiting>,
+    tallies: Tallies,
     changed: Condvar,
     announce: Box<dyn Fn() + Send + Sync>,
 }
@@ -110,7 +125,8 @@ impl Verification {
             blobs,
             verifier,
             open_sets: OpenSets::new(settings.open_test_sets),
-            queue: Mutex::default(),
+            waiting: Mutex::default(),
+            tallies: Tallies::default(),
             changed: Condvar::new(),
             announce: Box::new(announce),
         });
@@ -119,7 +135,10 @@ impl Verification {
             let shared = shared.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("verify-{index}"))
-                .spawn(move || shared.work())?;
+                .spawn(move || {
+                    stand_back(settings.niceness);
+                    shared.work();
+                })?;
             threads.push(thread);
         }
         Ok(Self {
@@ -134,38 +153,45 @@ impl Verification {
     }
 
     /// Asks for a verdict to be found.
-    pub fn request(&self, question: &Question) -> Request {
+    pub fn request(&self, question: &Question, urgency: Urgency) -> Request {
         let digest = claim_digest(question);
         if let Some((verdict, _)) = self.shared.remembered(&digest) {
             return Request::Known(verdict);
         }
-        let mut queue = self.shared.lock();
-        if queue.pending.contains(&digest) {
-            return Request::Scheduled;
+        let asked = (digest, question.clone());
+        let limit = self.shared.settings.queue;
+        let mut waiting = self.shared.lock();
+        let pushed = waiting.queue.push(asked, urgency, limit, Instant::now());
+        drop(waiting);
+        match pushed {
+            Pushed::Queued => {
+                self.shared.changed.notify_one();
+                Request::Scheduled
+            }
+            Pushed::Pending => Request::Scheduled,
+            Pushed::Busy => Request::Busy,
+            Pushed::Failed(reason) => Request::Failed(reason),
         }
-        if let Some((when, reason)) = queue.failures.get(&digest)
-            && when.elapsed() < RETRY
-        {
-            return Request::Failed(reason.clone());
+    }
+
+    /// What has been done, and what waits.
+    pub fn counts(&self) -> Counts {
+        let tallies = &self.shared.tallies;
+        Counts {
+            waiting: self.shared.lock().queue.waiting(),
+            valid: tallies.valid.load(Ordering::Relaxed),
+            invalid: tallies.invalid.load(Ordering::Relaxed),
+            failures: tallies.failures.load(Ordering::Relaxed),
+            panics: tallies.panics.load(Ordering::Relaxed),
         }
-        if queue.waiting.len() >= self.shared.settings.queue {
-            return Request::Busy;
-        }
-        queue.failures.remove(&digest);
-        queue.pending.insert(digest);
-        queue.waiting.push_back((digest, question.clone()));
-        drop(queue);
-        self.shared.changed.notify_one();
-        Request::Scheduled
     }
 
     /// Ends the threads after what they work on, and waits for them. What still waits is dropped.
     pub fn stop(&self) {
-        let mut queue = self.shared.lock();
-        queue.stopped = true;
-        queue.waiting.clear();
-        queue.pending.clear();
-        drop(queue);
+        let mut waiting = self.shared.lock();
+        waiting.stopped = true;
+        waiting.queue.clear();
+        drop(waiting);
         self.shared.changed.notify_all();
         let threads =
             std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
@@ -202,45 +228,28 @@ fn no_finding() -> ProofFinding {
 }
 
 /// Runs what may panic on a proof that nobody foresaw: a panic is trouble of this machine, not a verdict.
-fn unwind<T>(work: impl FnOnce() -> T) -> Result<T, VerifierFailure> {
-    catch_unwind(AssertUnwindSafe(work))
-        .map_err(|_| VerifierFailure("the verifier panicked".into()))
+fn unwind<T>(work: impl FnOnce() -> T) -> Result<T, Trouble> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| Trouble::Panic)
 }
 
-impl Queue {
-    /// The question that waits longest and, when it is about a proof, others about proofs on the same test set: at most
-    /// `most`, and of no more than [`MAX_BATCH_BYTES`] together. The rest keeps its order.
-    fn take_batch(&mut self, most: usize) -> Vec<Asked> {
-        let Some(first) = self.waiting.pop_front() else {
-            return Vec::new();
-        };
-        let Question::Proof(claim) = &first.1 else {
-            return vec![first];
-        };
-        let (data, mut bytes) = (claim.data, claim.proof.length);
-        let mut batch = vec![first];
-        let mut rest = VecDeque::with_capacity(self.waiting.len());
-        for asked in std::mem::take(&mut self.waiting) {
-            match &asked.1 {
-                Question::Proof(claim)
-                    if claim.data == data
-                        && batch.len() < most
-                        && bytes.saturating_add(claim.proof.length) <= MAX_BATCH_BYTES =>
-                {
-                    bytes = bytes.saturating_add(claim.proof.length);
-                    batch.push(asked);
-                }
-                _ => rest.push_back(asked),
-            }
-        }
-        self.waiting = rest;
-        batch
+impl From<VerifierFailure> for Trouble {
+    fn from(VerifierFailure(reason): VerifierFailure) -> Self {
+        Self::Local(reason)
+    }
+}
+
+/// Lowers the priority of this thread, and of those that the proof system starts from it: judging must not delay voting.
+fn stand_back(niceness: u8) {
+    if niceness > 0
+        && let Err(error) = rustix::process::nice(i32::from(niceness))
+    {
+        tracing::warn!(%error, "the verification threads keep their priority");
     }
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn remembered(&self, digest: &ClaimDigest) -> Option<(Verdict, String)> {
@@ -264,9 +273,12 @@ impl Shared {
         while let Some(batch) = self.take() {
             let found = self.find(&batch);
             debug_assert_eq!(found.len(), batch.len());
-            for ((digest, question), outcome) in batch.iter().zip(found) {
-                let outcome = outcome.and_then(|finding| self.remember(digest, question, &finding));
-                self.settle(digest, outcome.err());
+            for (asked, outcome) in batch.iter().zip(found) {
+                let remembered = outcome.and_then(|finding| {
+                    self.remember(&asked.0, &asked.1, &finding)?;
+                    Ok(finding.is_ok())
+                });
+                self.settle(asked, remembered);
             }
             (self.announce)();
         }
@@ -274,42 +286,56 @@ impl Shared {
 
     /// Waits for work: a question, or several about proofs on one test set. `None` when the pool is stopped.
     fn take(&self) -> Option<Vec<Asked>> {
-        let mut queue = self.lock();
+        let mut waiting = self.lock();
         loop {
-            if queue.stopped {
+            if waiting.stopped {
                 return None;
             }
-            let batch = queue.take_batch(self.settings.batch);
+            let batch = waiting.queue.take_batch(self.settings.batch);
             if !batch.is_empty() {
                 return Some(batch);
             }
-            queue = self
+            waiting = self
                 .changed
-                .wait(queue)
+                .wait(waiting)
                 .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// A claim is no longer worked on; `failure` says why there is no verdict.
-    fn settle(&self, digest: &ClaimDigest, failure: Option<VerifierFailure>) {
-        let mut queue = self.lock();
-        queue.pending.remove(digest);
-        let Some(VerifierFailure(reason)) = failure else {
-            return;
+    /// A claim is no longer worked on: it is valid or not, or there was trouble.
+    fn settle(&self, (digest, question): &Asked, outcome: Result<bool, Trouble>) {
+        let tallies = &self.tallies;
+        let tally = match &outcome {
+            Ok(true) => &tallies.valid,
+            Ok(false) => &tallies.invalid,
+            Err(Trouble::Local(_)) => &tallies.failures,
+            Err(Trouble::Panic) => &tallies.panics,
         };
-        tracing::warn!(%reason, "a claim could not be judged");
-        if queue.failures.len() >= MAX_FAILURES {
-            queue.failures.retain(|_, (when, _)| when.elapsed() < RETRY);
-        }
-        if queue.failures.len() < MAX_FAILURES {
-            queue.failures.insert(*digest, (Instant::now(), reason));
+        tally.fetch_add(1, Ordering::Relaxed);
+        let now = Instant::now();
+        let queue = &mut self.lock().queue;
+        let trouble = match outcome {
+            Ok(valid) => return queue.judged(digest, question, valid, now),
+            Err(trouble) => trouble,
+        };
+        let (reason, panicked) = (trouble.reason().to_owned(), trouble == Trouble::Panic);
+        let pause = queue.failed(digest, question, trouble, now);
+        let claim = hex::encode(digest);
+        match panicked {
+            true => tracing::error!(
+                claim,
+                ?pause,
+                "the verifier panicked on a claim; it is tried again after a pause: report this as a bug"
+            ),
+            false => tracing::warn!(%reason, claim, "a claim could not be judged"),
         }
     }
 
     /// A finding on each question of a batch, in its order.
-    fn find(&self, batch: &[Asked]) -> Vec<ProofFinding> {
+    fn find(&self, batch: &[Asked]) -> Vec<Result<Finding, Trouble>> {
+        let flat = |found: Result<ProofFinding, Trouble>| found?.map_err(Trouble::from);
         if let [(_, Question::TestSet(claim))] = batch {
-            return vec![unwind(|| self.open(claim)).unwrap_or_else(Err)];
+            return vec![flat(unwind(|| self.open(claim)))];
         }
         let claims: Vec<&ProofClaim> = batch
             .iter()
@@ -319,22 +345,29 @@ impl Shared {
             })
             .collect();
         match unwind(|| self.check(&claims)) {
-            Ok(found) => found,
+            Ok(found) => found
+                .into_iter()
+                .map(|found| found.map_err(Trouble::from))
+                .collect(),
             // one proof must not keep the others from their verdicts
             Err(_) if claims.len() > 1 => claims
                 .iter()
-                .map(|claim| match unwind(|| self.check(&[claim])) {
-                    Ok(found) => found.into_iter().next().unwrap_or_else(no_finding),
-                    Err(failure) => Err(failure),
+                .map(|claim| {
+                    let found = unwind(|| self.check(&[claim]));
+                    flat(found.map(|found| found.into_iter().next().unwrap_or_else(no_finding)))
                 })
                 .collect(),
-            Err(failure) => vec![Err(failure)],
+            Err(trouble) => vec![Err(trouble)],
         }
     }
 
     /// The blob, or a finding against it when its length is not the stated one.
     fn blob(&self, blob: &BlobRef) -> Result<Result<Vec<u8>, String>, VerifierFailure> {
-        let held = self.blobs.length(blob.id).map_err(blob_failure)?;
+        let mut held = self.blobs.length(blob.id).map_err(blob_failure)?;
+        if held.is_some_and(|length| length != blob.length) {
+            // the transaction is wrong, or the disk: only the bytes can tell, and a verdict is for ever
+            held = self.blobs.verified_length(blob.id).map_err(blob_failure)?;
+        }
         match held {
             Some(length) if length != blob.length => Ok(Err(format!(
                 "blob {} has {length} bytes, not {}",
@@ -405,13 +438,13 @@ impl Shared {
         digest: &ClaimDigest,
         question: &Question,
         finding: &Finding,
-    ) -> Result<(), VerifierFailure> {
+    ) -> Result<(), Trouble> {
         let mut value = vec![u8::from(finding.is_ok())];
         if let Err(reason) = finding {
             let reason: String = reason.chars().take(MAX_REASON_BYTES / 4).collect();
             value.extend_from_slice(reason.as_bytes());
         }
-        let failed = |error: crate::ledger::StoreError| VerifierFailure(error.to_string());
+        let failed = |error: crate::ledger::StoreError| Trouble::Local(error.to_string());
         if let (Question::TestSet(claim), Ok(())) = (question, finding) {
             self.store
                 .put_opening(&claim.data, &claim.sealed.id, claim.key.as_bytes())

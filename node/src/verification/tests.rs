@@ -104,6 +104,7 @@ impl World {
             queue,
             batch: 3,
             open_test_sets: 1,
+            niceness: 0,
         };
         let verification = Verification::start(
             settings,
@@ -141,7 +142,7 @@ impl World {
             context: Context {
                 network: genesis("v").network_id(),
                 competition: CompetitionId::of(b"c"),
-                registration: RegistrationId::of(b"r"),
+                registration: RegistrationId::of(proof),
                 competitor: account(1),
                 nonce: 1,
             },
@@ -164,9 +165,12 @@ impl World {
 impl Running {
     /// Schedules a question and waits for the announcement.
     fn find(&self, question: &Question) -> Request {
-        assert_eq!(self.verification.request(question), Request::Scheduled);
+        assert_eq!(
+            self.verification.request(question, Urgency::Pool),
+            Request::Scheduled
+        );
         self.announced.recv_timeout(PATIENCE).unwrap();
-        self.verification.request(question)
+        self.verification.request(question, Urgency::Pool)
     }
 
     fn open(&self, world: &World) {
@@ -350,7 +354,7 @@ fn the_queue_is_bounded_and_a_claim_is_queued_once() {
         .map(|proof| Question::Proof(world.proof(proof)))
         .collect();
     assert_eq!(
-        running.verification.request(&questions[0]),
+        running.verification.request(&questions[0], Urgency::Pool),
         Request::Scheduled
     );
     // the first is being worked on once the second finds a place
@@ -361,14 +365,17 @@ fn the_queue_is_bounded_and_a_claim_is_queued_once() {
         std::thread::sleep(Duration::from_millis(1));
     }
     assert_eq!(
-        running.verification.request(&questions[1]),
+        running.verification.request(&questions[1], Urgency::Pool),
         Request::Scheduled
     );
     assert_eq!(
-        running.verification.request(&questions[1]),
+        running.verification.request(&questions[1], Urgency::Pool),
         Request::Scheduled
     );
-    assert_eq!(running.verification.request(&questions[2]), Request::Busy);
+    assert_eq!(
+        running.verification.request(&questions[2], Urgency::Pool),
+        Request::Busy
+    );
     release.send(()).unwrap();
     release.send(()).unwrap();
     for _ in 0..2 {
@@ -391,7 +398,10 @@ fn hold(world: &World) -> (Running, mpsc::Sender<()>) {
     running.open(world);
     running.blobs.put(b"first", 100).unwrap();
     let first = Question::Proof(world.proof(b"first"));
-    assert_eq!(running.verification.request(&first), Request::Scheduled);
+    assert_eq!(
+        running.verification.request(&first, Urgency::Pool),
+        Request::Scheduled
+    );
     let mut tries = 0;
     while running.verifier.asked.load(Ordering::SeqCst) == 0 {
         tries += 1;
@@ -420,7 +430,10 @@ fn proofs_that_wait_together_are_judged_together_up_to_a_bound_and_each_by_itsel
         })
         .collect();
     for question in &questions {
-        assert_eq!(running.verification.request(question), Request::Scheduled);
+        assert_eq!(
+            running.verification.request(question, Urgency::Pool),
+            Request::Scheduled
+        );
     }
     for _ in 0..3 {
         release.send(()).unwrap();
@@ -450,7 +463,10 @@ fn a_proof_that_breaks_the_verifier_does_not_keep_others_from_their_verdicts() {
         })
         .collect();
     for question in &questions {
-        assert_eq!(running.verification.request(question), Request::Scheduled);
+        assert_eq!(
+            running.verification.request(question, Urgency::Pool),
+            Request::Scheduled
+        );
     }
     // the first, the batch that panics, then each alone
     for _ in 0..5 {
@@ -469,7 +485,7 @@ fn a_proof_that_breaks_the_verifier_does_not_keep_others_from_their_verdicts() {
         [Some(Verdict::Valid), None, Some(Verdict::Invalid)]
     );
     assert!(matches!(
-        running.verification.request(&questions[1]),
+        running.verification.request(&questions[1], Urgency::Pool),
         Request::Failed(reason) if reason.contains("panicked")
     ));
 }
@@ -496,4 +512,47 @@ fn a_tally_that_the_test_set_contradicts_is_invalid_before_the_proof_is_read() {
     assert_eq!(running.verifier.asked.load(Ordering::SeqCst), 0);
     let right = Question::Proof(claim(Metric::MacroF1, &[1, 0, 0, 2, 0, 0]));
     assert_eq!(running.find(&right), Request::Known(Verdict::Valid));
+}
+
+#[test]
+fn a_blob_that_the_disk_cut_short_is_no_verdict_and_is_set_aside() {
+    let world = World::new();
+    let running = world.start(Scripted::default());
+    running.open(&world);
+    let long = [&b"valid"[..], &[0; 300_000]].concat();
+    for proof in [&b"valid"[..], &long] {
+        let id = running.blobs.put(proof, 1 << 20).unwrap().id;
+        let path = world.dir.path().join("blobs/complete").join(id.to_string());
+        std::fs::write(&path, &proof[..proof.len() - 1]).unwrap();
+        let question = Question::Proof(world.proof(proof));
+        assert!(matches!(running.find(&question), Request::Failed(_)));
+        assert!(!running.blobs.holds(id), "it can be fetched anew");
+        running.blobs.put(proof, 1 << 20).unwrap();
+        assert_eq!(question.ask(&running.verification), None);
+    }
+    // while a claim that states a wrong length is invalid for everybody
+    let mut lying = world.proof(b"valid");
+    lying.proof.length += 1;
+    let lying = Question::Proof(lying);
+    assert_eq!(running.find(&lying), Request::Known(Verdict::Invalid));
+    assert!(running.blobs.holds(BlobId::of(b"valid")));
+}
+
+#[test]
+fn what_was_done_is_counted() {
+    let world = World::new();
+    let running = world.start(Scripted::default());
+    running.open(&world);
+    for proof in [&b"valid"[..], b"wrong", b"panic", b"trouble"] {
+        running.blobs.put(proof, 100).unwrap();
+        running.find(&Question::Proof(world.proof(proof)));
+    }
+    let expected = Counts {
+        waiting: 0,
+        valid: 2,
+        invalid: 1,
+        failures: 1,
+        panics: 1,
+    };
+    assert_eq!(running.verification.counts(), expected);
 }
