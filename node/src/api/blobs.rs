@@ -15,7 +15,7 @@ use http_body::Frame;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::body::{PATIENCE, broken, discard, next_piece};
+use super::body::{Incoming, PATIENCE, broken, discard, next_piece};
 use super::error::ApiError;
 use super::types::StoredBlob;
 use super::{Segment, Server, blocking, parse};
@@ -55,8 +55,9 @@ fn stated_length(headers: &HeaderMap) -> Option<u64> {
 pub(super) async fn store(
     State(server): State<Server>,
     headers: HeaderMap,
-    mut body: Body,
+    body: Body,
 ) -> Result<Json<StoredBlob>, ApiError> {
+    let mut body = Incoming::new(body);
     let transfer = server.transfers.clone().try_acquire_owned();
     let _transfer = transfer.map_err(|_| ApiError::busy("transfers"))?;
     let limit = server.api.blob_limits.largest;
@@ -106,7 +107,7 @@ fn full() -> ApiError {
 }
 
 /// Passes the body on to the writing thread, until it ends, breaks or stalls.
-async fn forward(mut body: Body, pieces: mpsc::Sender<io::Result<Bytes>>) {
+async fn forward(mut body: Incoming, pieces: mpsc::Sender<io::Result<Bytes>>) {
     while let Some(piece) = next_piece(&mut body).await {
         let ends = piece.is_err();
         if pieces.send(piece).await.is_err() {

@@ -8,6 +8,8 @@ mod blobs;
 mod body;
 mod error;
 mod ledger;
+mod peers;
+mod server;
 mod transactions;
 pub mod types;
 pub(crate) mod views;
@@ -26,7 +28,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::BlobConfig;
+use crate::config::{ApiConfig, BlobConfig};
 use crate::ledger::Ledger;
 use crate::mempool::Mempool;
 use error::ApiError;
@@ -48,6 +50,8 @@ pub struct Api {
     pub blobs: BlobStore,
     /// Limits of blobs.
     pub blob_limits: BlobConfig,
+    /// Limits of connections.
+    pub connection_limits: ApiConfig,
     /// The public swarm.
     pub network: Handle,
     /// The node's own account.
@@ -83,18 +87,15 @@ pub async fn serve(listener: TcpListener, api: Api) -> std::io::Result<()> {
         waiting: Semaphore::new(MAX_WAITING),
         transfers: Arc::new(Semaphore::new(MAX_TRANSFERS)),
     });
-    let stopping = shutdown.clone();
-    let server = axum::serve(listener, router(shared))
-        .with_graceful_shutdown(async move { stopping.cancelled().await });
-    tokio::select! {
-        result = server => result,
-        () = async { shutdown.cancelled().await; tokio::time::sleep(GRACE).await } => Ok(()),
-    }
+    let limits = shared.api.connection_limits.clone();
+    server::serve(listener, router(shared), &limits, shutdown, GRACE).await;
+    Ok(())
 }
 
 fn router(shared: Server) -> Router {
     Router::new()
         .route("/v1/status", get(ledger::status))
+        .route("/v1/peers", get(peers::peers))
         .route("/v1/wait", get(ledger::wait))
         .route("/v1/accounts/{id}", get(ledger::account))
         .route("/v1/competitions", get(ledger::competitions))

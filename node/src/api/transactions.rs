@@ -6,7 +6,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 
-use super::body::read_all;
+use super::body::{Incoming, read_all};
 use super::error::ApiError;
 use super::types::{Admitted, TransactionStatus};
 use super::{Segment, Server, blocking, parse, views};
@@ -17,7 +17,7 @@ pub(super) async fn submit(
     State(server): State<Server>,
     body: Body,
 ) -> Result<Json<Admitted>, ApiError> {
-    let bytes = read_all(body, MAX_TRANSACTION_BYTES).await?;
+    let bytes = read_all(Incoming::new(body), MAX_TRANSACTION_BYTES).await?;
     let (pool, sent) = (server.clone(), bytes.clone());
     let admission = blocking(move || {
         let state = pool.api.ledger.state();
