@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use agon_node::client::{Client, ClientError};
+use agon_node::client::Client;
 use agon_protocol::digest::{NetworkId, TransactionId};
 use agon_protocol::identity::AccountId;
 use agon_protocol::transactions::{Action, SignedTransaction, Transaction};
@@ -165,7 +165,7 @@ impl StreamPayer {
                     streamed.sent.push(Sent { id, node, at });
                     due += self.pause;
                 }
-                Err(ClientError::Refused { status: 429, .. }) => {
+                Err(error) if error.is_back_pressure() => {
                     self.account.rewind(transfer.transaction.nonce);
                     streamed.refused_for_room += 1;
                     due = Instant::now() + BACK_OFF;

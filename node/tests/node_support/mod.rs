@@ -230,8 +230,15 @@ impl Running {
     }
 }
 
-/// One request on one connection, with nothing but the bytes of HTTP/1.1.
+/// One request on one connection, with nothing but the bytes of HTTP/1.1: status and body of the answer.
 pub async fn request(api: SocketAddr, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
+    let (head, body) = exchange(api, method, path, body).await;
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, body)
+}
+
+/// The same: head and body of the answer.
+pub async fn exchange(api: SocketAddr, method: &str, path: &str, body: &[u8]) -> (String, Vec<u8>) {
     let head = format!(
         "{method} {path} HTTP/1.1\r\nhost: node\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
         body.len()
@@ -252,6 +259,5 @@ pub async fn request(api: SocketAddr, method: &str, path: &str, body: &[u8]) -> 
         .position(|window| window == b"\r\n\r\n")
         .expect("a head");
     let head = std::str::from_utf8(&answer[..end]).unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, answer[end + 4..].to_vec())
+    (head.to_owned(), answer[end + 4..].to_vec())
 }
