@@ -63,23 +63,48 @@ pub(super) struct Fetches {
 #[derive(Debug, Clone, Copy)]
 struct Failed {
     tries: u32,
-    until: Instant,
+    last: Instant,
 }
 
-/// For whom a blob is fetched, each with its own places.
-#[derive(Debug, Default)]
+impl Failed {
+    /// Until when it is not asked for again by those who wait for `longest` at most.
+    fn until(&self, longest: Duration) -> Instant {
+        let doublings = self.tries.saturating_sub(1).min(10);
+        let pause = FETCH_PAUSE.saturating_mul(1 << doublings);
+        self.last + pause.min(longest)
+    }
+}
+
+/// For whom a blob is fetched, each with its own places and patience.
+#[derive(Debug)]
 struct Places {
     left: usize,
+    longest_pause: Duration,
+}
+
+impl Places {
+    /// A block cannot wait for long: it may be a blob that got around only now.
+    fn of_block() -> Self {
+        Self {
+            left: MAX_FETCHES_OF_BLOCK,
+            longest_pause: FETCH_PAUSE,
+        }
+    }
+
+    fn of_pool() -> Self {
+        Self {
+            left: MAX_FETCHES,
+            longest_pause: MAX_FETCH_PAUSE,
+        }
+    }
 }
 
 impl Fetches {
     /// Whether to begin with a blob now; takes a place when it runs already or is to begin.
     fn admit(&self, id: BlobId, places: &mut Places, now: Instant) -> bool {
         let running = self.running.contains_key(&id);
-        let paused = self
-            .failed
-            .get(&id)
-            .is_some_and(|failed| now < failed.until);
+        let failed = self.failed.get(&id);
+        let paused = failed.is_some_and(|failed| now < failed.until(places.longest_pause));
         if (paused && !running) || places.left == 0 {
             return false;
         }
@@ -95,17 +120,12 @@ impl Fetches {
         }
         let tries = self.failed.get(&id).map_or(0, |failed| failed.tries);
         if self.failed.len() >= MAX_FAILED {
-            self.failed.retain(|_, failed| now < failed.until);
+            self.failed
+                .retain(|_, failed| now < failed.until(MAX_FETCH_PAUSE));
         }
-        if self.failed.len() < MAX_FAILED {
-            let pause = FETCH_PAUSE
-                .saturating_mul(1 << tries.min(10))
-                .min(MAX_FETCH_PAUSE);
-            let failed = Failed {
-                tries: tries + 1,
-                until: now + pause,
-            };
-            self.failed.insert(id, failed);
+        if self.failed.len() < MAX_FAILED || self.failed.contains_key(&id) {
+            let tries = tries.saturating_add(1);
+            self.failed.insert(id, Failed { tries, last: now });
         }
     }
 
@@ -172,9 +192,9 @@ impl Attendant {
             lists.flatten().any(|blob| blob.id == *id)
         });
         for blobs in wished {
-            self.fetch_all(&blobs, MAX_FETCHES_OF_BLOCK);
+            self.fetch_all(&blobs, Places::of_block());
         }
-        self.fetch_all(&work.blobs, MAX_FETCHES);
+        self.fetch_all(&work.blobs, Places::of_pool());
         if let Some(waker) = self.waker.get() {
             waker.wake();
         }
@@ -193,8 +213,8 @@ impl Attendant {
         }
     }
 
-    fn fetch_all(&mut self, blobs: &[BlobRef], places: usize) {
-        let (mut places, now) = (Places { left: places }, Instant::now());
+    fn fetch_all(&mut self, blobs: &[BlobRef], mut places: Places) {
+        let now = Instant::now();
         for blob in blobs {
             let held =
                 matches!(self.blobs.length(blob.id), Ok(Some(length)) if length == blob.length);
@@ -233,7 +253,10 @@ mod tests {
     use super::*;
 
     fn places(left: usize) -> Places {
-        Places { left }
+        Places {
+            left,
+            ..Places::of_pool()
+        }
     }
 
     #[test]
@@ -247,6 +270,10 @@ mod tests {
             assert!(!fetches.admit(id, &mut places(1), almost), "{pause}");
             now += Duration::from_secs(pause);
         }
+        // a block asks as often as ever
+        fetches.ended(id, false, now);
+        assert!(!fetches.admit(id, &mut Places::of_block(), now));
+        assert!(fetches.admit(id, &mut Places::of_block(), now + FETCH_PAUSE));
         fetches.ended(id, true, now);
         assert!(fetches.admit(id, &mut places(1), now));
     }
