@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn the_grace_is_a_tenth_of_the_phase_and_at_most_a_minute() {
-        let deadline = |length| Deadline::of_phase(TimeMs::new(1_000), TimeMs::new(1_000 + length));
+        let deadline =
+            |length: u64| Deadline::of_phase(TimeMs::new(1_000), TimeMs::new(1_000 + length));
         assert_eq!(deadline(100).grace_ms, 10);
         assert_eq!(deadline(100).send_by(), TimeMs::new(1_090));
         assert_eq!(deadline(86_400_000).grace_ms, MAX_GRACE_MS);
