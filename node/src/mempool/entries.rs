@@ -82,6 +82,8 @@ impl Entry {
                     | Action::CancelCompetition { .. }
                     | Action::Register { .. }
                     | Action::Withdraw { .. }
+                    | Action::Approve { .. }
+                    | Action::RotateKey { .. }
             ),
             Stage::Blob(_) | Stage::Ledger | Stage::Verdict => false,
         }

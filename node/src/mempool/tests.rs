@@ -213,7 +213,7 @@ fn every_sender_has_its_turn_and_its_own_come_by_nonce() {
     assert_eq!(world.update().ready, 2);
     assert_eq!(
         world.nonces(),
-        [(account(1), 0), (account(2), 0), (account(1), 1)]
+        [(account(2), 0), (account(1), 0), (account(1), 1)]
     );
     assert_eq!(world.pool.next_nonce(&account(1), 0), 2);
     assert_eq!(world.pool.next_nonce(&account(3), 0), 0);

@@ -66,7 +66,9 @@ impl State {
         match action {
             Action::Transfer { .. }
             | Action::OpenCompetition { .. }
-            | Action::CancelCompetition { .. } => None,
+            | Action::CancelCompetition { .. }
+            | Action::Approve { .. }
+            | Action::RotateKey { .. } => None,
             Action::Register { competition, .. } => {
                 let competition = self.competition(competition)?;
                 Some(competition.spec.registration_deadline())

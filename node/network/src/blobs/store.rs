@@ -195,11 +195,9 @@ impl BlobStore {
         let Some(length) = self.length(id)? else {
             return Ok(None);
         };
-        // the tree of a longer blob fits no other length
-        let checked = match length <= CHUNK_BYTES {
-            true => self.check(id),
-            false => self.tree(id).map(drop),
-        };
+        // The tree fits no other number of chunks, and the last chunk no other length.
+        let last = ChunkTree::count(length).saturating_sub(1);
+        let checked = self.read_chunk(id, last).map(drop);
         match checked {
             Ok(()) => Ok(Some(length)),
             Err(error @ StoreError::Corrupt { .. }) => {
