@@ -9,6 +9,7 @@
 //!
 //! [`hold`] checks all of it at the end of a scenario.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use agon_consensus::verify_certificate;
@@ -88,12 +89,18 @@ pub fn one_chain(network: &Network) -> Result<u64, TestnetError> {
     Ok(tip)
 }
 
+/// Transactions that are asked for one by one; more of them are looked up in all blocks.
+const FEW: usize = 64;
+
 /// Every one of `transactions`, which some node accepted, is in a block that `client` has.
 pub fn nothing_lost(
     client: &Client,
     transactions: &[TransactionId],
     limit: Duration,
 ) -> Result<(), TestnetError> {
+    if transactions.len() > FEW {
+        return all_in_blocks(client, transactions, limit);
+    }
     for id in transactions {
         wait_for(&format!("transaction {id} in a block"), limit, || {
             let status = client.transaction(id);
@@ -101,6 +108,24 @@ pub fn nothing_lost(
         })?;
     }
     Ok(())
+}
+
+fn all_in_blocks(
+    client: &Client,
+    transactions: &[TransactionId],
+    limit: Duration,
+) -> Result<(), TestnetError> {
+    let mut missing: HashSet<TransactionId> = transactions.iter().copied().collect();
+    let mut next = 1;
+    wait_for("every accepted transaction in a block", limit, || {
+        while let Ok(block) = client.block(next) {
+            for transaction in &block.transactions {
+                missing.remove(&transaction.id);
+            }
+            next += 1;
+        }
+        Ok(missing.is_empty().then_some(()))
+    })
 }
 
 /// Every settled competition has the same ranking and the same prizes on every honest running node. Returns their number.
