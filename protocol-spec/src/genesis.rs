@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -225,7 +224,7 @@ pub(crate) fn check_members(
     distinct("validators", members.clone().map(|(account, _)| account))?;
     let mut total: u64 = 0;
     for (account, power) in members {
-        if !is_usable(&account) {
+        if !account.is_usable() {
             return Err(GenesisError::Key { account });
         }
         total = total.saturating_add(power);
@@ -234,11 +233,6 @@ pub(crate) fn check_members(
         }
     }
     Ok(())
-}
-
-/// Whether an account is a key that can sign: a point of the curve that is not of small order.
-pub(crate) fn is_usable(account: &AccountId) -> bool {
-    VerifyingKey::from_bytes(account.as_bytes()).is_ok_and(|key| !key.is_weak())
 }
 
 fn count(what: &'static str, found: usize, least: usize, most: usize) -> Result<(), GenesisError> {

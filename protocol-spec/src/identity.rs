@@ -23,6 +23,19 @@ impl AccountId {
     pub fn of(key: &SigningKey) -> Self {
         Self(key.verifying_key().to_bytes())
     }
+
+    /// Whether signatures can be checked with it: the canonical encoding of a point that is not of small order.
+    pub fn is_usable(&self) -> bool {
+        self.usable_key().is_some()
+    }
+
+    fn usable_key(&self) -> Option<VerifyingKey> {
+        // the library reduces a coordinate of 2^255 - 19 or more: a second encoding of the same point
+        let [low, middle @ .., high] = &self.0;
+        let reduced = *low < 0xed || middle.iter().any(|byte| *byte != 0xff) || high & 0x7f != 0x7f;
+        let key = VerifyingKey::from_bytes(&self.0).ok()?;
+        (reduced && !key.is_weak()).then_some(key)
+    }
 }
 
 impl From<VerifyingKey> for AccountId {
@@ -55,8 +68,9 @@ impl Signature {
 /// Whether `signature` is the account's on `message`, by the strict rules of ed25519.
 pub fn verify(account: &AccountId, message: &[u8], signature: &Signature) -> bool {
     let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
-    VerifyingKey::from_bytes(account.as_bytes())
-        .is_ok_and(|key| key.verify_strict(message, &signature).is_ok())
+    account
+        .usable_key()
+        .is_some_and(|key| key.verify_strict(message, &signature).is_ok())
 }
 
 /// A text that is not 128 hexadecimal digits.
@@ -157,6 +171,15 @@ mod tests {
             b"message",
             &Signature(malleated)
         ));
+    }
+
+    #[test]
+    fn a_second_encoding_of_a_point_is_no_usable_key() {
+        // y = 3 is a point of large order; 2^255 - 19 + 3 is the same coordinate
+        let (mut once, mut again) = ([0; 32], [0xff; 32]);
+        (once[0], again[0], again[31]) = (3, 0xf0, 0x7f);
+        assert!(AccountId::from_raw(once).is_usable());
+        assert!(!AccountId::from_raw(again).is_usable());
     }
 
     #[test]

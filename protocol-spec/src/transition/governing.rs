@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::codec::Encode;
 use crate::digest::NetworkId;
-use crate::genesis::is_usable;
 use crate::governance::{Governance, Measure, POSSESSION_CONTEXT, Upgrade, Validator};
 use crate::identity::{AccountId, Signature, verify};
 use crate::limits::{MAX_OPEN_APPROVALS, MAX_TOTAL_POWER, MAX_VALIDATORS, MIN_ROTATION_BLOCKS};
@@ -67,7 +66,7 @@ fn check_power(
     if present == 0 && governance.validators.len() == MAX_VALIDATORS {
         return refused("the set is full, one must leave first");
     }
-    if present == 0 && !is_usable(account) {
+    if present == 0 && !account.is_usable() {
         return refused("this is no usable ed25519 key");
     }
     if others.saturating_add(power) > MAX_TOTAL_POWER {
@@ -182,7 +181,7 @@ pub(super) fn check_rotate(
 ) -> Result<(), TransactionError> {
     let validator = sending_validator(state, sender)?;
     let refused = |reason| Err(TransactionError::NewKey { reason });
-    if !is_usable(to) {
+    if !to.is_usable() {
         return refused("it is no usable ed25519 key");
     }
     if state.governance().validator(to).is_some() {
