@@ -3,7 +3,8 @@
 //! anew; that is a change of the protocol.
 
 mod encoding;
-mod histories;
+pub(crate) mod histories;
+mod primitives;
 mod scoring;
 
 use std::fmt::Debug;

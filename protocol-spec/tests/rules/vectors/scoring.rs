@@ -1,4 +1,4 @@
-//! `vectors/scoring.json`: ranks and prizes. `reference/scoring.py` computes the same without this crate.
+//! `vectors/scoring.json`: ranks and prizes.
 
 use agon_protocol::competition::Position;
 use agon_protocol::digest::RegistrationId;
