@@ -10,7 +10,7 @@ import blake3
 
 
 class Malformed(Exception):
-    """Bytes that encode no value: "truncated", "left over", "too long" or "not canonical"."""
+    """Bytes that encode no value (ENC-2): "truncated", "left over", "too long" or "not canonical"."""
 
 
 class Reader:

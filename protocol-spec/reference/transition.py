@@ -573,7 +573,7 @@ def settle(run, competition):
     if competition["key"] or not holders:
         payments += [payment(host, bond, "bond"), *deposits]
     else:
-        share, to_treasury = divmod(bond, len(holders))
+        share, to_treasury = divmod(bond, len(holders))  # VOID-2
         payments += deposits + [payment(r["competitor"], share, "bond_share", r["id"]) for r in holders]
     payments = [p for p in payments if p["amount"] > 0]
     if ranks:
