@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::certificate::CertifiedBlock;
+use crate::certificate::{CertifiedBlock, Validator};
+use crate::evidence::Evidence;
 use agon_protocol::units::Height;
 
 /// Why the ledger cannot go on; the engine stops with it and nothing is voted for.
@@ -29,6 +30,12 @@ pub trait Application: Send + 'static {
     /// The height of the last committed block; zero when there is none.
     fn height(&self) -> Height;
 
+    /// Who decides the block after the last committed one, in the order in which they take turns to propose.
+    ///
+    /// Asked at the start and after every commit; it follows from the committed blocks alone, so that every node names the same
+    /// set for a height.
+    fn validators(&self) -> Vec<Validator>;
+
     /// Builds the block at `height` (always one above [`height`](Self::height)) from what is known now.
     ///
     /// The engine stores it on disk before it is sent, and asks again in a later round when no block was agreed on.
@@ -52,6 +59,12 @@ pub trait Application: Send + 'static {
 
     /// A committed block with its certificate, for validators that fell behind. `None` when it is not stored.
     fn certified(&self, height: Height) -> Result<Option<CertifiedBlock>, ApplicationError>;
+
+    /// Keeps the proof that a validator signed contradicting messages. It was verified, and may come again.
+    ///
+    /// # Errors
+    /// When it cannot be stored. The engine goes on without it: the chain does not depend on it.
+    fn evidence(&mut self, evidence: &Evidence) -> Result<(), ApplicationError>;
 
     /// How long the chain may rest before the next block: zero when transactions wait, the time to the next deadline
     /// when one is known, else [`Duration::MAX`]. The engine caps it by [`Config::idle`](crate::Config::idle).

@@ -8,8 +8,6 @@ use std::time::Duration;
 use agon_protocol::digest::NetworkId;
 use ed25519_dalek::SigningKey;
 
-use crate::certificate::Validator;
-
 /// Everything the engine needs to know.
 #[derive(Clone)]
 pub struct Config {
@@ -21,9 +19,8 @@ pub struct Config {
     pub peers: Vec<SocketAddr>,
     /// The network: every signature is bound to it.
     pub network: NetworkId,
-    /// Who votes, in the order in which they take turns to propose.
-    pub validators: Vec<Validator>,
-    /// The key this node votes with. A node whose key is not in `validators` follows without voting.
+    /// The key this node votes with, at the heights whose validators it belongs to (see
+    /// [`Application::validators`](crate::Application::validators)); it follows the others without voting.
     pub key: SigningKey,
     /// Largest block in bytes, as the ledger's rules have it. Larger proposals are dropped before they are looked at.
     pub max_block_bytes: usize,
@@ -45,7 +42,6 @@ impl fmt::Debug for Config {
             .field("listen", &self.listen)
             .field("peers", &self.peers)
             .field("network", &self.network)
-            .field("validators", &self.validators)
             .field("key", &"(secret)")
             .field("max_block_bytes", &self.max_block_bytes)
             .field("idle", &self.idle)

@@ -24,6 +24,7 @@ use engine::app::types::core::{
 use engine::app::types::sync::RawDecidedValue;
 use engine::app::types::{LocallyProposedValue, ProposedValue, SignedConsensusMsg};
 use engine::{AppMsg, Reply};
+use engine_core::MisbehaviorEvidence;
 use tokio::sync::broadcast::error::TryRecvError;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
@@ -31,10 +32,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::application::{Application, Check};
-use crate::certificate::{CertifiedBlock, Validator};
+use crate::certificate::CertifiedBlock;
 use crate::codec::{from_engine, to_synced};
-use crate::context::{EngineContext, EngineHeight, Part, ValidatorSet};
+use crate::context::{EngineContext, EngineHeight, Part};
 use crate::error::ConsensusError;
+use crate::evidence;
+use crate::members::Members;
 use crate::proposals::{Proposals, Standing};
 use crate::signing::{Checker, Keys};
 use crate::undecided::{Slot, UndecidedBlocks};
@@ -53,8 +56,6 @@ pub(crate) const MAX_SYNC_BYTES: usize = 8 << 20;
 pub(crate) struct Parts {
     pub(crate) application: Box<dyn Application>,
     pub(crate) network_id: NetworkId,
-    pub(crate) validators: Vec<Validator>,
-    pub(crate) set: ValidatorSet,
     pub(crate) keys: Keys,
     pub(crate) timeouts: LinearTimeouts,
     pub(crate) max_block_bytes: usize,
@@ -79,6 +80,10 @@ struct Held {
 /// The task's state.
 pub(crate) struct Driver {
     parts: Parts,
+    /// Who decides the next height.
+    next: Members,
+    /// Who decided the tip, once this node has seen it decided.
+    last: Option<Members>,
     checker: Checker,
     proposals: Proposals,
     /// Blocks of this height that more than two thirds of the power voted for.
@@ -97,6 +102,8 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
+            next: Members::of(parts.application.as_ref()),
+            last: None,
             checker: parts.keys.checker(),
             parts,
             proposals: Proposals::default(),
@@ -207,10 +214,8 @@ impl Driver {
                 reply,
                 ..
             } => {
-                if !evidence.is_empty() {
-                    warn!(?evidence, "a validator signed contradicting messages");
-                }
                 self.commit(&certificate)?;
+                self.keep_evidence(&evidence);
                 self.held = Some(Held {
                     reply,
                     until: Instant::now() + self.parts.idle,
@@ -248,7 +253,7 @@ impl Driver {
     }
 
     fn height_params(&self) -> HeightParams<EngineContext> {
-        HeightParams::new(self.parts.set.clone(), self.parts.timeouts, None)
+        HeightParams::new(self.next.set.clone(), self.parts.timeouts, None)
     }
 
     /// The engine enters a round: gives it the verdicts that it may have lost in a crash or could not have had yet.
@@ -330,7 +335,7 @@ impl Driver {
     }
 
     fn publish(&self, height: EngineHeight, round: Round, block: Vec<u8>) {
-        if self.parts.validators.len() == 1 {
+        if self.next.is_alone(&self.parts.keys) {
             return;
         }
         let signature = self
@@ -385,7 +390,7 @@ impl Driver {
             return Ok(None);
         };
         if part.block.len() > self.parts.max_block_bytes
-            || part.proposer != self.parts.set.proposer(part.height, part.round).address
+            || part.proposer != self.next.set.proposer(part.height, part.round).address
             || !self.checker.part(
                 part.height,
                 part.round,
@@ -414,7 +419,8 @@ impl Driver {
         self.judge(id)
     }
 
-    /// A proposal of a height that this node has not begun: it has rested long enough.
+    /// A proposal of a height that this node has not begun: it has rested long enough. The validators of a height beyond the
+    /// next are not known yet; if its turns change, this proposal is lost here and the block comes by a later round or by sync.
     fn keep_early(&mut self, part: Part, round: u32) {
         let tip = self.parts.application.height().get();
         if part.height.0 <= tip || part.height.0 > tip.saturating_add(2) {
@@ -468,7 +474,7 @@ impl Driver {
             height,
             round,
             valid_round: Round::Nil,
-            proposer: self.parts.set.proposer(height, round).address,
+            proposer: self.next.set.proposer(height, round).address,
             value: id.into(),
             validity: Validity::from_bool(valid),
         }
@@ -514,12 +520,7 @@ impl Driver {
         if votes.consensus.height.0 != self.proposals.height() {
             return Ok(());
         }
-        let total: u128 = self
-            .parts
-            .validators
-            .iter()
-            .map(|validator| u128::from(validator.power))
-            .sum();
+        let total = self.next.power();
         let mut found = false;
         for id in self.proposals.waiting() {
             let value = NilOrVal::Val(id.into());
@@ -543,7 +544,7 @@ impl Driver {
         let own = Height::new(height.0);
         let verified = CertifiedBlock::from_bytes(bytes).ok().filter(|certified| {
             certified
-                .verify(&self.parts.network_id, &self.parts.validators, own)
+                .verify(&self.parts.network_id, &self.next.validators, own)
                 .is_ok()
         });
         let (Some(certified), Some(round)) = (verified, round.as_u32()) else {
@@ -612,6 +613,7 @@ impl Driver {
             });
             let block = self.parts.undecided.read(&slot)?;
             self.hand_over(&CertifiedBlock { certificate, block })?;
+            self.change_members();
             if self.parts.application.height() != height {
                 let reason = format!("it did not take the decided block {height}");
                 return Err(ConsensusError::Application(reason.into()));
@@ -639,6 +641,39 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    /// After a commit, the next height may have other validators.
+    fn change_members(&mut self) {
+        let next = Members::of(self.parts.application.as_ref());
+        if next.validators != self.next.validators {
+            let height = self.next_height();
+            let (validators, votes) = (next.validators.len(), next.has(&self.parts.keys));
+            info!(%height, validators, votes, "the validators change");
+        }
+        self.last = Some(std::mem::replace(&mut self.next, next));
+    }
+
+    /// Hands on what the engine noticed of contradicting messages, as far as it proves anything.
+    fn keep_evidence(&mut self, noticed: &MisbehaviorEvidence<EngineContext>) {
+        for evidence in evidence::from_engine(noticed) {
+            let tip = self.parts.application.height();
+            let members = match &self.last {
+                Some(last) if evidence.height == tip => last,
+                _ if Some(evidence.height) == tip.next() => &self.next,
+                _ => continue,
+            };
+            let (validator, height) = (evidence.validator, evidence.height);
+            match evidence.verify(&self.parts.network_id, &members.validators) {
+                Err(error) => debug!(%validator, %height, %error, "not evidence of double-signing"),
+                Ok(()) => {
+                    warn!(%validator, %height, round = evidence.round, "a validator signed contradicting messages");
+                    if let Err(error) = self.parts.application.evidence(&evidence) {
+                        error!(%error, "the evidence of double-signing was not stored");
+                    }
+                }
+            }
+        }
     }
 
     fn hand_over(&mut self, block: &CertifiedBlock) -> Result<(), ConsensusError> {

@@ -11,6 +11,8 @@ mod config;
 mod context;
 mod driver;
 mod error;
+mod evidence;
+mod members;
 mod proposals;
 mod running;
 mod signing;
@@ -22,4 +24,5 @@ pub use certificate::{
 };
 pub use config::{Config, Timeouts};
 pub use error::ConsensusError;
+pub use evidence::{Contradiction, Evidence, EvidenceError, Message};
 pub use running::{Engine, Waker};

@@ -24,7 +24,7 @@ use engine::app::spawn;
 use engine::app::types::Keypair;
 use engine::app::types::codec::Codec;
 use engine::app::types::core::LinearTimeouts;
-use engine::{AppMsg, Signer};
+use engine::{AppMsg, Signer as _};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -32,9 +32,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, warn};
 
 use crate::application::Application;
+use crate::certificate::Validator;
 use crate::codec::Borsh;
 use crate::config::{Config, Timeouts};
-use crate::context::{EngineContext, EngineValidator, ValidatorSet};
+use crate::context::EngineContext;
 use crate::driver::{Driver, MAX_SYNC_BYTES, Parts};
 use crate::error::ConsensusError;
 use crate::signing::Keys;
@@ -77,7 +78,7 @@ impl Engine {
         config: Config,
         application: Box<dyn Application>,
     ) -> Result<Self, ConsensusError> {
-        check(&config)?;
+        check(&config, &application.validators())?;
         let address = free_address(config.listen)?;
         let undecided = UndecidedBlocks::open(config.home.join("undecided"))?;
         let log = config.home.join("votes.wal");
@@ -98,9 +99,7 @@ impl Engine {
         let mut driver = Driver::new(Parts {
             application,
             network_id: config.network,
-            set: validator_set(&config),
             keys: Keys::new(config.network, config.key),
-            validators: config.validators,
             timeouts: linear(&config.timeouts),
             max_block_bytes: config.max_block_bytes,
             idle: config.idle,
@@ -173,22 +172,22 @@ fn flatten(
     outcome.unwrap_or_else(|error| Err(ConsensusError::Stopped(error.to_string())))
 }
 
-/// Refuses a configuration that the engine would choke on later.
-fn check(config: &Config) -> Result<(), ConsensusError> {
+/// Refuses what the engine would choke on later.
+fn check(config: &Config, validators: &[Validator]) -> Result<(), ConsensusError> {
     let wrong = |reason: String| Err(ConsensusError::Config(reason));
-    let count = config.validators.len();
+    let count = validators.len();
     if count == 0 || count > MAX_VALIDATORS {
         return wrong(format!(
             "{count} validators; there must be 1 to {MAX_VALIDATORS}"
         ));
     }
     let mut total = 0u128;
-    for (index, validator) in config.validators.iter().enumerate() {
+    for (index, validator) in validators.iter().enumerate() {
         let account = validator.account;
         if validator.power == 0 {
             return wrong(format!("validator {account} has no voting power"));
         }
-        if config.validators[..index]
+        if validators[..index]
             .iter()
             .any(|other| other.account == account)
         {
@@ -225,14 +224,6 @@ fn multiaddr(address: &SocketAddr) -> Multiaddr {
     format!("/{family}/{}/tcp/{}", address.ip(), address.port())
         .parse()
         .expect("a socket address without scope is a valid multiaddress")
-}
-
-fn validator_set(config: &Config) -> ValidatorSet {
-    let validators = config.validators.iter().map(|validator| EngineValidator {
-        address: validator.account.into(),
-        power: validator.power,
-    });
-    ValidatorSet(Arc::new(validators.collect()))
 }
 
 /// Each round waits a sixth longer than the one before, up to ten times as long as the first: a network that comes back after
@@ -311,19 +302,13 @@ impl Actors {
         log_path: &Path,
     ) -> Result<(Self, mpsc::Receiver<AppMsg<EngineContext>>), ConsensusError> {
         let keys = Keys::new(config.network, config.key.clone());
-        let votes = config
-            .validators
-            .iter()
-            .any(|validator| keys.address() == validator.account.into());
         let engine_config = engine_config(config, address);
         let sync_config = sync_config(config);
         let registry = SharedRegistry::new(Registry::default(), None);
         let metrics = Metrics::register(&registry);
         let failed = |error: &dyn std::fmt::Display| ConsensusError::Stopped(error.to_string());
 
-        let identity = identity(&keys, votes)
-            .await
-            .map_err(|error| failed(&error))?;
+        let identity = identity(&keys).await.map_err(|error| failed(&error))?;
         let (node, _) = spawn::spawn_node_actor(metrics.clone())
             .await
             .map_err(|error| failed(&error))?;
@@ -345,7 +330,8 @@ impl Actors {
             keys.address(),
             engine_config,
             Box::new(keys.checker()),
-            votes.then(|| -> Box<dyn Signer<EngineContext>> { Box::new(keys.clone()) }),
+            // It signs at the heights whose validators it belongs to: the engine looks.
+            Some(Box::new(keys.clone())),
             network.clone(),
             host.clone(),
             log.clone(),
@@ -435,16 +421,13 @@ fn wait_unlocked(path: PathBuf) -> bool {
     free()
 }
 
+/// Says on every connection whose key this is; peers compare it with the validators of the height they are at.
 async fn identity(
     keys: &Keys,
-    votes: bool,
 ) -> Result<NetworkIdentity, Box<dyn std::error::Error + Send + Sync>> {
     let connection = Keypair::ed25519_from_bytes(keys.connection_secret())?;
     let account = keys.address().own();
     let name = account.short();
-    if !votes {
-        return Ok(NetworkIdentity::new(name, connection, None));
-    }
     let peer = connection.public().to_peer_id().to_bytes();
     let proof = keys
         .sign_validator_proof(account.as_bytes().to_vec(), peer)

@@ -47,7 +47,7 @@ pub(crate) fn precommit_bytes(
 }
 
 /// The message of a vote; no block means a vote for none ("nil").
-fn vote_bytes(
+pub(crate) fn vote_bytes(
     network: &NetworkId,
     kind: VoteType,
     height: u64,
@@ -66,7 +66,7 @@ fn vote_bytes(
 }
 
 /// The message of a proposal.
-fn proposal_bytes(network: &NetworkId, proposal: &Proposal) -> Vec<u8> {
+pub(crate) fn proposal_bytes(network: &NetworkId, proposal: &Proposal) -> Vec<u8> {
     let Proposal {
         height,
         round,

@@ -19,7 +19,8 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use agon_consensus::{
-    Certificate, CertificateError, CertifiedBlock, Validator, verify_certificate,
+    Certificate, CertificateError, CertifiedBlock, Contradiction, Evidence, Validator,
+    verify_certificate,
 };
 use agon_protocol::block::Block;
 use agon_protocol::codec::{Decode, DecodeError, Encode};
@@ -93,6 +94,9 @@ impl BlockOutcome {
         serde_json::to_vec(self).expect("receipts and events have string keys only")
     }
 }
+
+/// Proofs of double-signing that are kept. One is enough to judge a validator; this leaves each of the largest set several.
+const MAX_EVIDENCE: usize = 1_024;
 
 /// The ledger of one network.
 #[derive(Debug)]
@@ -255,6 +259,32 @@ impl Ledger {
                 .replace_certificate(height.get(), &certified.certificate.to_bytes())?;
         }
         Ok(())
+    }
+
+    /// Keeps a verified proof of double-signing, one for each validator, height, round and kind of message.
+    pub fn keep_evidence(&self, evidence: &Evidence) -> Result<(), LedgerError> {
+        let mut name = evidence.height.get().to_be_bytes().to_vec();
+        name.extend(evidence.round.to_be_bytes());
+        name.push(match evidence.kind {
+            Contradiction::Prevote => 0,
+            Contradiction::Precommit => 1,
+            Contradiction::Proposal => 2,
+        });
+        name.extend(evidence.validator.as_bytes());
+        self.store
+            .put_evidence(&name, &evidence.to_bytes(), MAX_EVIDENCE)?;
+        Ok(())
+    }
+
+    /// The kept proofs of double-signing, by rising height.
+    pub fn evidence(&self) -> Result<Vec<Evidence>, LedgerError> {
+        let decode = |bytes: Vec<u8>| {
+            Evidence::from_bytes(&bytes).map_err(|error| {
+                let what = format!("a proof of double-signing does not decode: {error}");
+                LedgerError::Store(self.store.corrupt(what))
+            })
+        };
+        self.store.evidence()?.into_iter().map(decode).collect()
     }
 
     /// A committed block with its certificate.

@@ -91,6 +91,7 @@ pub(super) enum Kind {
     Waiting = b'w',
     Verdict = b'v',
     Opening = b'k',
+    Evidence = b'e',
 }
 
 pub(super) const META_FORMAT: &[u8] = b"format";
@@ -446,6 +447,32 @@ impl Store {
             });
         }
         Ok(all)
+    }
+
+    /// Stores a proof of double-signing unless one of that name is there, or `limit` of all; whether it is new. It is on
+    /// disk when this returns.
+    pub fn put_evidence(
+        &self,
+        name: &[u8],
+        bytes: &[u8],
+        limit: usize,
+    ) -> Result<bool, StoreError> {
+        let key = key(Kind::Evidence, name);
+        if self.get(&key)?.is_some() || self.evidence()?.len() >= limit {
+            return Ok(false);
+        }
+        self.insert(&key, bytes)?;
+        self.flush()?;
+        Ok(true)
+    }
+
+    /// The stored proofs of double-signing, in the order of their names.
+    pub fn evidence(&self) -> Result<Vec<Vec<u8>>, StoreError> {
+        let proofs = self.db.scan_prefix([Kind::Evidence as u8]);
+        proofs
+            .map(|item| item.map(|(_, bytes)| bytes.to_vec()))
+            .collect::<Result<_, _>>()
+            .map_err(|error| self.wrap(error))
     }
 
     /// The remembered verdict on a claim, by the claim's digest.

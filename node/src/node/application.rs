@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use agon_consensus::{Application, ApplicationError, CertifiedBlock, Check};
+use agon_consensus::{Application, ApplicationError, CertifiedBlock, Check, Evidence, Validator};
 use agon_network::{BlobStore, Handle};
 use agon_protocol::block::{Block, is_fresh};
 use agon_protocol::codec::{Decode, Encode};
@@ -74,6 +74,14 @@ impl Chain {
 impl Application for Chain {
     fn height(&self) -> Height {
         self.ledger.state().height()
+    }
+
+    fn validators(&self) -> Vec<Validator> {
+        self.ledger.validators().to_vec()
+    }
+
+    fn evidence(&mut self, evidence: &Evidence) -> Result<(), ApplicationError> {
+        Ok(self.ledger.keep_evidence(evidence)?)
     }
 
     fn propose(&mut self, height: Height) -> Result<Vec<u8>, ApplicationError> {

@@ -575,7 +575,6 @@ async fn start_engine(
             .map(|peer| socket_address(peer))
             .collect::<Result<_, _>>()?,
         network: common.ledger.network(),
-        validators: common.ledger.validators().to_vec(),
         key: SigningKey::from_bytes(&key.secret()),
         max_block_bytes: common.ledger.genesis().parameters.max_block_bytes as usize,
         idle: Duration::from_millis(config.consensus.idle_ms),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod agreement;
+mod changes;
 mod judgement;
 mod starting;
 mod support;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering;
 
-use crate::support::cluster::{Cluster, Node, config, until};
-use crate::support::ledger::{Ledger, read_chain};
+use crate::support::cluster::{Cluster, Node, config, until, validators};
+use crate::support::ledger::{Controls, Ledger, read_chain};
 use agon_consensus::{ConsensusError, Engine};
 
 /// A log without entries: a version and a height.
@@ -127,14 +127,16 @@ async fn rejects_contradicting_configurations() {
     let mut cluster = Cluster::new(2).await;
     let node = &mut cluster.nodes[0];
     let good = node.config.clone();
-    node.config.validators.clear();
-    assert!(matches!(node.start().await, Err(ConsensusError::Config(_))));
-    node.config = good.clone();
-    node.config.validators[1] = node.config.validators[0];
-    assert!(matches!(node.start().await, Err(ConsensusError::Config(_))));
-    node.config = good.clone();
-    node.config.validators[1].power = u64::MAX;
-    assert!(matches!(node.start().await, Err(ConsensusError::Config(_))));
+    let good_set = node.controls.set_at(1);
+    let mut twice = good_set.clone();
+    twice[1] = twice[0];
+    let mut too_strong = good_set.clone();
+    too_strong[1].power = u64::MAX;
+    for wrong in [Vec::new(), twice, too_strong] {
+        node.controls.sets.lock().unwrap().insert(1, wrong);
+        assert!(matches!(node.start().await, Err(ConsensusError::Config(_))));
+    }
+    node.controls.sets.lock().unwrap().insert(1, good_set);
     node.config = good;
     node.config.max_block_bytes = usize::MAX;
     assert!(matches!(node.start().await, Err(ConsensusError::Config(_))));
@@ -152,9 +154,10 @@ async fn child_validator() {
     let home: std::path::PathBuf = fields.next().unwrap().into();
     let listen = fields.next().unwrap().parse().unwrap();
     let peers: Vec<_> = fields.map(|peer| peer.parse().unwrap()).collect();
-    let (number, count) = (peers.len() as u64, peers.len() as u64 + 1);
-    let ledger = Ledger::open(&home.join("ledger"), number, Default::default());
-    let config = config(home, number, count, listen, peers);
+    let number = peers.len() as u64;
+    let controls = Controls::new(validators(number + 1));
+    let ledger = Ledger::open(&home.join("ledger"), number, controls.into());
+    let config = config(home, number, listen, peers);
     let mut engine = Engine::start(config, Box::new(ledger)).await.unwrap();
     let error = tokio::select! {
         error = engine.failed() => error.to_string(),

@@ -67,7 +67,6 @@ pub(crate) fn validators(count: u64) -> Vec<Validator> {
 pub(crate) fn config(
     home: PathBuf,
     number: u64,
-    count: u64,
     listen: SocketAddr,
     peers: Vec<SocketAddr>,
 ) -> Config {
@@ -76,7 +75,6 @@ pub(crate) fn config(
         listen,
         peers,
         network: network(),
-        validators: validators(count),
         key: key(number),
         max_block_bytes: 1 << 20,
         idle: Duration::from_secs(3600),
@@ -107,8 +105,8 @@ impl Cluster {
                 let home = folder.path().join(format!("validator-{number}"));
                 std::fs::create_dir(&home).unwrap();
                 Node {
-                    config: config(home, number, count, listen, peers.collect()),
-                    controls: Arc::default(),
+                    config: config(home, number, listen, peers.collect()),
+                    controls: Arc::new(Controls::new(validators(count))),
                     number,
                     engine: None,
                 }
@@ -136,8 +134,8 @@ impl Cluster {
         std::fs::create_dir(&home).unwrap();
         let listen = SocketAddr::from((host(), 0));
         Node {
-            config: config(home, 0, 1, listen, Vec::new()),
-            controls: Arc::default(),
+            config: config(home, 0, listen, Vec::new()),
+            controls: Arc::new(Controls::new(validators(1))),
             number: 0,
             engine: None,
         }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use agon_consensus::{Application, ApplicationError, CertifiedBlock, Check};
+use agon_consensus::{Application, ApplicationError, CertifiedBlock, Check, Evidence, Validator};
 use agon_protocol::codec::{Decode, Encode, Reader};
 use agon_protocol::digest::BlockId;
 use agon_protocol::units::Height;
@@ -33,13 +33,19 @@ pub(crate) struct Controls {
     pub(crate) proposed: Mutex<BTreeMap<u64, u64>>,
     /// How often a certificate of an already committed block came with more signatures.
     pub(crate) fuller: AtomicU64,
+    /// The validators by the first height that they decide; the first entry is for height 1.
+    pub(crate) sets: Mutex<BTreeMap<u64, Vec<Validator>>>,
+    /// The evidence of double-signing that was handed over.
+    pub(crate) evidence: Mutex<Vec<Evidence>>,
     pub(crate) chain: watch::Sender<Vec<BlockId>>,
     pub(crate) payloads: Mutex<Vec<Vec<u8>>>,
 }
 
-impl Default for Controls {
-    fn default() -> Self {
+impl Controls {
+    pub(crate) fn new(validators: Vec<Validator>) -> Self {
         Self {
+            sets: Mutex::new([(1, validators)].into()),
+            evidence: Mutex::default(),
             busy: AtomicBool::new(true),
             undecided: AtomicBool::default(),
             untimely: AtomicBool::default(),
@@ -51,6 +57,12 @@ impl Default for Controls {
             chain: watch::channel(Vec::new()).0,
             payloads: Mutex::default(),
         }
+    }
+
+    /// Who decides a height.
+    pub(crate) fn set_at(&self, height: u64) -> Vec<Validator> {
+        let sets = self.sets.lock().unwrap();
+        sets.range(..=height).next_back().unwrap().1.clone()
     }
 }
 
@@ -139,6 +151,19 @@ impl Ledger {
 impl Application for Ledger {
     fn height(&self) -> Height {
         Height::new(self.blocks.len() as u64)
+    }
+
+    fn validators(&self) -> Vec<Validator> {
+        self.controls.set_at(self.height().get() + 1)
+    }
+
+    fn evidence(&mut self, evidence: &Evidence) -> Result<(), ApplicationError> {
+        self.controls
+            .evidence
+            .lock()
+            .unwrap()
+            .push(evidence.clone());
+        Ok(())
     }
 
     fn propose(&mut self, height: Height) -> Result<Vec<u8>, ApplicationError> {
