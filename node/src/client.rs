@@ -16,8 +16,8 @@ use ureq::Agent;
 use ureq::http::Response;
 
 use crate::api::types::{
-    AccountView, Admitted, BlockView, CompetitionSummary, CompetitionView, ErrorBody, Leaderboard,
-    RegistrationView, Status, StoredBlob, TransactionStatus,
+    AccountView, Admitted, BlockView, CompetitionSummary, CompetitionView, ErrorBody, EvidenceView,
+    Leaderboard, RegistrationView, Status, StoredBlob, TransactionStatus,
 };
 
 /// Connecting to a node takes one round trip; longer means that nobody is there.
@@ -163,6 +163,11 @@ impl Client {
     pub fn certified(&self, height: u64) -> Result<Vec<u8>, ClientError> {
         let path = format!("/v1/blocks/{height}/certified");
         self.body(self.agent.get(self.address(&path)).call(), MAX_CERTIFIED)
+    }
+
+    /// The proofs of double-signing that the node holds.
+    pub fn evidence(&self) -> Result<Vec<EvidenceView>, ClientError> {
+        self.get_json("/v1/evidence")
     }
 
     /// Hands a transaction to the node.

@@ -18,8 +18,8 @@ use serde::Deserialize;
 
 use super::error::ApiError;
 use super::types::{
-    AccountView, BlockView, CompetitionSummary, CompetitionView, Leaderboard, RegistrationView,
-    Status,
+    AccountView, BlockView, CompetitionSummary, CompetitionView, EvidenceView, Leaderboard,
+    RegistrationView, Status,
 };
 use super::{Segment, Server, blocking, parse, views};
 use crate::node::clock::next_block_time;
@@ -155,6 +155,13 @@ pub(super) async fn registration(
         )
     })?;
     Ok(Json(view))
+}
+
+pub(super) async fn evidence(
+    State(server): State<Server>,
+) -> Result<Json<Vec<EvidenceView>>, ApiError> {
+    let found = blocking(move || Ok(server.api.ledger.evidence()?));
+    Ok(Json(found.await?.iter().map(views::evidence).collect()))
 }
 
 pub(super) async fn block(

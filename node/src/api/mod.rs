@@ -108,6 +108,7 @@ fn router(shared: Server) -> Router {
         .route("/v1/genesis", get(ledger::genesis))
         .route("/v1/blocks/{height}", get(ledger::block))
         .route("/v1/blocks/{height}/certified", get(ledger::certified))
+        .route("/v1/evidence", get(ledger::evidence))
         .route("/v1/transactions", post(transactions::submit))
         .route("/v1/transactions/{id}", get(transactions::status))
         .route("/v1/blobs", put(blobs::store))

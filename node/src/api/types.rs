@@ -8,7 +8,7 @@ use agon_protocol::digest::{
     BlobId, BlockId, CompetitionId, DataDigest, KeyCommitment, ModelDigest, NetworkId,
     RegistrationId, StateRoot, TransactionId,
 };
-use agon_protocol::identity::AccountId;
+use agon_protocol::identity::{AccountId, Signature};
 use agon_protocol::metric::{Metric, Tally, Threshold};
 use agon_protocol::statement::{InputEncoding, Task};
 use serde::{Deserialize, Serialize};
@@ -347,6 +347,32 @@ pub struct CertificateView {
     pub round: u32,
     /// Validators whose precommit is in the certificate.
     pub signers: Vec<AccountId>,
+}
+
+/// An item of `GET /v1/evidence`: two contradicting messages that a validator signed, as far as this node noticed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvidenceView {
+    /// Who signed both.
+    pub validator: AccountId,
+    /// The height of both.
+    pub height: u64,
+    /// The engine round of both.
+    pub round: u32,
+    /// `prevote`, `precommit` or `proposal`.
+    pub kind: String,
+    /// The messages.
+    pub messages: [SignedChoice; 2],
+}
+
+/// One of two contradicting messages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedChoice {
+    /// The block; absent in a vote for none.
+    pub block: Option<BlockId>,
+    /// The earlier round that a repeated proposal refers to; -1 in every other message.
+    pub valid_round: i64,
+    /// The validator's signature.
+    pub signature: Signature,
 }
 
 /// Any answer with a 4xx or 5xx status.

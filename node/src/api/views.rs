@@ -1,17 +1,39 @@
 //! From the ledger's objects to the JSON objects of the API.
 
+use agon_consensus::{Contradiction, Evidence, Message};
 use agon_protocol::block::Block;
 use agon_protocol::competition::{BlobRef, Competition, CompetitionSpec, Registration};
 use agon_protocol::governance::Measure;
+use agon_protocol::identity::Signature;
 use agon_protocol::scorer;
 use agon_protocol::transition::{Event, Outcome, Payment, Receipt};
 use agon_protocol::units::TimeMs;
 
 use super::types::{
     BlobView, BlockTransaction, BlockView, CertificateView, CompetitionSummary, CompetitionView,
-    Leaderboard, LeaderboardEntry, ReceiptView, RegistrationView,
+    EvidenceView, Leaderboard, LeaderboardEntry, ReceiptView, RegistrationView, SignedChoice,
 };
 use crate::ledger::CommittedBlock;
+
+pub(super) fn evidence(evidence: &Evidence) -> EvidenceView {
+    let choice = |message: &Message| SignedChoice {
+        block: message.block,
+        valid_round: message.valid_round,
+        signature: Signature::from_raw(message.signature),
+    };
+    let kind = match evidence.kind {
+        Contradiction::Prevote => "prevote",
+        Contradiction::Precommit => "precommit",
+        Contradiction::Proposal => "proposal",
+    };
+    EvidenceView {
+        validator: evidence.validator,
+        height: evidence.height.get(),
+        round: evidence.round,
+        kind: kind.into(),
+        messages: [choice(&evidence.first), choice(&evidence.second)],
+    }
+}
 
 fn blob(blob: BlobRef) -> BlobView {
     BlobView {

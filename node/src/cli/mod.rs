@@ -21,6 +21,7 @@ mod registration;
 mod sender;
 mod submit;
 mod task;
+mod validator;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -80,6 +81,9 @@ enum Command {
     /// Set up and run a node
     #[command(subcommand)]
     Node(node::NodeCommand),
+    /// Look after the validators of a network
+    #[command(subcommand)]
+    Validator(validator::ValidatorCommand),
     /// Open, list, show competitions; release their keys
     #[command(subcommand, alias = "competitions")]
     Competition(competition::CompetitionCommand),
@@ -171,6 +175,7 @@ fn execute(command: Command, session: &Session) -> Result<Outcome, Failure> {
         Command::Demo(arguments) => crate::demo::run(&arguments, session),
         Command::Key(command) => key::run(&command, session),
         Command::Node(command) => node::run(&command, session),
+        Command::Validator(command) => validator::run(&command, session),
         Command::Competition(command) => competition::run(&command, session),
         Command::Register(arguments) => register::run(&arguments, session),
         Command::Submit(arguments) => submit::run(&arguments, session),

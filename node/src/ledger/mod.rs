@@ -23,10 +23,11 @@ use agon_consensus::{
     verify_certificate,
 };
 use agon_protocol::block::Block;
-use agon_protocol::codec::{Decode, DecodeError, Encode};
+use agon_protocol::codec::{Decode, DecodeError, Encode, Reader, encode_length};
 use agon_protocol::digest::{BlockId, NetworkId, TransactionId};
-use agon_protocol::genesis::{Genesis, GenesisError};
+use agon_protocol::genesis::{Genesis, GenesisError, GenesisValidator};
 use agon_protocol::judge::Judge;
+use agon_protocol::limits::MAX_VALIDATORS;
 use agon_protocol::state::State;
 use agon_protocol::transition::{Applied, BlockError, Event, Receipt, apply_block};
 use agon_protocol::units::Height;
@@ -95,15 +96,15 @@ impl BlockOutcome {
     }
 }
 
-/// Proofs of double-signing that are kept. One is enough to judge a validator; this leaves each of the largest set several.
-const MAX_EVIDENCE: usize = 1_024;
+/// Proofs of double-signing that are kept of one validator, and of all: one who signs twice all the time must neither fill
+/// the disk nor leave no room for the proofs of others.
+const MAX_EVIDENCE: [usize; 2] = [16, 4_096];
 
 /// The ledger of one network.
 #[derive(Debug)]
 pub struct Ledger {
     genesis: Genesis,
     network: NetworkId,
-    validators: Vec<Validator>,
     store: Store,
     state: RwLock<Arc<State>>,
     height: watch::Sender<Height>,
@@ -138,23 +139,14 @@ impl Ledger {
         let first = State::genesis(&genesis)?;
         let network = genesis.network_id();
         let store = Store::open(path, network)?;
-        let validators: Vec<_> = genesis
-            .validators
-            .iter()
-            .map(|validator| Validator {
-                account: validator.account,
-                power: validator.power,
-            })
-            .collect();
         let state = match store.tip()? {
             None => first,
-            Some(tip) => restore(&genesis, &validators, &store, &tip)?,
+            Some(tip) => restore(&genesis, &store, &tip)?,
         };
         let height = watch::Sender::new(state.height());
         Ok(Self {
             genesis,
             network,
-            validators,
             store,
             state: RwLock::new(Arc::new(state)),
             height,
@@ -172,9 +164,14 @@ impl Ledger {
         self.network
     }
 
-    /// The validator set.
-    pub fn validators(&self) -> &[Validator] {
-        &self.validators
+    /// The validators that decide the next height.
+    pub fn validators(&self) -> Vec<Validator> {
+        next_validators(&self.state())
+    }
+
+    /// The validators that decided a committed height, or decide the next one.
+    pub fn validators_at(&self, height: Height) -> Result<Vec<Validator>, LedgerError> {
+        stored_validators(&self.genesis, &self.store, height)
     }
 
     /// The store, for what else must survive a crash.
@@ -234,6 +231,8 @@ impl Ledger {
         let outcome = outcome.to_bytes();
         let transactions: Vec<TransactionId> =
             receipts.iter().map(|receipt| receipt.transaction).collect();
+        let changed = next_validators(&tip) != next_validators(state);
+        let validators = encode_validators(&next_validators(state));
         self.store.commit(&Commit {
             height: block.height.get(),
             block: &certified.block,
@@ -241,6 +240,7 @@ impl Ledger {
             outcome: &outcome,
             state: &state.snapshot(),
             transactions: &transactions,
+            validators: changed.then_some(&validators[..]),
         })?;
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state.clone());
         self.height.send_replace(block.height);
@@ -261,8 +261,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Keeps a verified proof of double-signing, one for each validator, height, round and kind of message.
-    pub fn keep_evidence(&self, evidence: &Evidence) -> Result<(), LedgerError> {
+    /// Keeps a verified proof of double-signing, one for each validator, height, round and kind of message; whether it is new.
+    pub fn keep_evidence(&self, evidence: &Evidence) -> Result<bool, LedgerError> {
         let mut name = evidence.height.get().to_be_bytes().to_vec();
         name.extend(evidence.round.to_be_bytes());
         name.push(match evidence.kind {
@@ -270,21 +270,23 @@ impl Ledger {
             Contradiction::Precommit => 1,
             Contradiction::Proposal => 2,
         });
-        name.extend(evidence.validator.as_bytes());
-        self.store
-            .put_evidence(&name, &evidence.to_bytes(), MAX_EVIDENCE)?;
-        Ok(())
+        let (validator, bytes) = (&evidence.validator, evidence.to_bytes());
+        Ok(self
+            .store
+            .put_evidence(validator, &name, &bytes, MAX_EVIDENCE)?)
     }
 
     /// The kept proofs of double-signing, by rising height.
     pub fn evidence(&self) -> Result<Vec<Evidence>, LedgerError> {
-        let decode = |bytes: Vec<u8>| {
-            Evidence::from_bytes(&bytes).map_err(|error| {
+        let mut found = Vec::new();
+        for bytes in self.store.evidence()? {
+            found.push(Evidence::from_bytes(&bytes).map_err(|error| {
                 let what = format!("a proof of double-signing does not decode: {error}");
-                LedgerError::Store(self.store.corrupt(what))
-            })
-        };
-        self.store.evidence()?.into_iter().map(decode).collect()
+                self.store.corrupt(what)
+            })?);
+        }
+        found.sort_by_key(|evidence| (evidence.height, evidence.round, evidence.validator));
+        Ok(found)
     }
 
     /// A committed block with its certificate.
@@ -349,13 +351,56 @@ impl Ledger {
     }
 }
 
-/// The state as stored, after it was compared with its block, and the block with its certificate.
-fn restore(
+/// The validators of the height after a state.
+fn next_validators(state: &State) -> Vec<Validator> {
+    let validators = state.validators().iter();
+    validators
+        .map(|validator| Validator {
+            account: validator.account,
+            power: validator.power,
+        })
+        .collect()
+}
+
+fn encode_validators(validators: &[Validator]) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode_length(validators.len(), &mut out);
+    for Validator { account, power } in validators {
+        account.encode(&mut out);
+        power.encode(&mut out);
+    }
+    out
+}
+
+/// The validators of a height: those of the last change before it, else the genesis'.
+fn stored_validators(
     genesis: &Genesis,
-    validators: &[Validator],
     store: &Store,
-    tip: &StoredTip,
-) -> Result<State, LedgerError> {
+    height: Height,
+) -> Result<Vec<Validator>, LedgerError> {
+    let members = match store.validators(height.get())? {
+        None => genesis.validators.clone(),
+        Some(bytes) => {
+            let mut reader = Reader::new(&bytes);
+            reader
+                .list::<GenesisValidator>(MAX_VALIDATORS, 40, "validators")
+                .and_then(|members| reader.finish().map(|()| members))
+                .map_err(|error| {
+                    store.corrupt(format!("the validators of block {height}: {error}"))
+                })?
+        }
+    };
+    Ok(members
+        .iter()
+        .map(|member| Validator {
+            account: member.account,
+            power: member.power,
+        })
+        .collect())
+}
+
+/// The state as stored, after it was compared with its block, and the block with its certificate.
+fn restore(genesis: &Genesis, store: &Store, tip: &StoredTip) -> Result<State, LedgerError> {
     let height = Height::new(tip.height);
     let state =
         State::restore(genesis, &tip.state).map_err(|error| store.corrupt(error.to_string()))?;
@@ -376,7 +421,14 @@ fn restore(
     }
     let certificate = Certificate::from_bytes(&stored.certificate)
         .map_err(|error| store.corrupt(format!("the certificate of block {height}: {error}")))?;
-    verify_certificate(&genesis.network_id(), validators, &certificate, height, &id)
-        .map_err(|error| store.corrupt(format!("the certificate of block {height}: {error}")))?;
+    let validators = stored_validators(genesis, store, height)?;
+    verify_certificate(
+        &genesis.network_id(),
+        &validators,
+        &certificate,
+        height,
+        &id,
+    )
+    .map_err(|error| store.corrupt(format!("the certificate of block {height}: {error}")))?;
     Ok(state)
 }

@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use agon_protocol::digest::{BlobId, DataDigest, NetworkId, TransactionId};
+use agon_protocol::identity::AccountId;
 use sled::{Batch, Db, IVec};
 use thiserror::Error;
 
@@ -92,6 +93,7 @@ pub(super) enum Kind {
     Verdict = b'v',
     Opening = b'k',
     Evidence = b'e',
+    Validators = b's',
 }
 
 pub(super) const META_FORMAT: &[u8] = b"format";
@@ -150,6 +152,8 @@ pub struct Commit<'a> {
     pub state: &'a [u8],
     /// Its transactions, in order.
     pub transactions: &'a [TransactionId],
+    /// The encoded validators of the next height, when they are not those of this one.
+    pub validators: Option<&'a [u8]>,
 }
 
 /// A block as stored.
@@ -354,6 +358,7 @@ impl Store {
             outcome,
             state,
             transactions,
+            validators,
         } = *commit;
         let mut batch = Batch::default();
         batch.insert(by_height(Kind::Block, height), block);
@@ -365,6 +370,10 @@ impl Store {
             let mut place = height.to_be_bytes().to_vec();
             place.extend_from_slice(&(index as u32).to_be_bytes());
             batch.insert(key(Kind::Transaction, id.as_bytes()), place);
+        }
+        if let Some(validators) = validators {
+            let next = height.saturating_add(1);
+            batch.insert(by_height(Kind::Validators, next), validators);
         }
         self.apply(batch)?;
         self.flush()?;
@@ -449,16 +458,30 @@ impl Store {
         Ok(all)
     }
 
-    /// Stores a proof of double-signing unless one of that name is there, or `limit` of all; whether it is new. It is on
-    /// disk when this returns.
+    /// The encoded validators that decide a height; `None` when they never changed before it.
+    pub fn validators(&self, height: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let range = by_height(Kind::Validators, 0)..=by_height(Kind::Validators, height);
+        match self.db.range(range).next_back() {
+            None => Ok(None),
+            Some(Ok((_, bytes))) => Ok(Some(bytes.to_vec())),
+            Some(Err(error)) => Err(self.wrap(error)),
+        }
+    }
+
+    /// Stores a proof of double-signing, on disk when this returns; whether it did. It does not when there is one of that name
+    /// already, or when `most_own` of the validator or `most` of all are stored.
     pub fn put_evidence(
         &self,
+        validator: &AccountId,
         name: &[u8],
         bytes: &[u8],
-        limit: usize,
+        [most_own, most]: [usize; 2],
     ) -> Result<bool, StoreError> {
-        let key = key(Kind::Evidence, name);
-        if self.get(&key)?.is_some() || self.evidence()?.len() >= limit {
+        let own = key(Kind::Evidence, validator.as_bytes());
+        let full = |prefix: &[u8], most| self.db.scan_prefix(prefix).take(most).count() == most;
+        let key = [&own, name].concat();
+        if self.get(&key)?.is_some() || full(&own, most_own) || full(&[Kind::Evidence as u8], most)
+        {
             return Ok(false);
         }
         self.insert(&key, bytes)?;
@@ -466,7 +489,7 @@ impl Store {
         Ok(true)
     }
 
-    /// The stored proofs of double-signing, in the order of their names.
+    /// The stored proofs of double-signing, in the order of validators and names.
     pub fn evidence(&self) -> Result<Vec<Vec<u8>>, StoreError> {
         let proofs = self.db.scan_prefix([Kind::Evidence as u8]);
         proofs

@@ -201,19 +201,19 @@ fn rejects_a_certificate_that_was_not_signed_by_the_validator() {
     let height = certified.certificate.height;
     assert!(
         certified
-            .verify(&ledger.network(), ledger.validators(), height)
+            .verify(&ledger.network(), &ledger.validators(), height)
             .is_ok()
     );
     certified.certificate.signatures[0].signature[0] ^= 1;
     assert!(
         certified
-            .verify(&ledger.network(), ledger.validators(), height)
+            .verify(&ledger.network(), &ledger.validators(), height)
             .is_err()
     );
     let other = certify(&crate::testing::genesis("another"), height, certified.block);
     assert!(
         other
-            .verify(&ledger.network(), ledger.validators(), height)
+            .verify(&ledger.network(), &ledger.validators(), height)
             .is_err()
     );
 }
@@ -279,4 +279,47 @@ fn kill_9_loses_no_acknowledged_block_and_leaves_no_half() {
         assert!(ledger.block(height.next().unwrap()).unwrap().is_none());
     }
     assert!(acknowledged >= 17);
+}
+
+/// What the store keeps; whether it proves anything was found out before.
+fn evidence(validator: u8, height: u64) -> Evidence {
+    let message = |number| agon_consensus::Message {
+        block: Some(BlockId::of(&[number])),
+        valid_round: -1,
+        signature: [number; 64],
+    };
+    Evidence {
+        validator: account(validator),
+        height: Height::new(height),
+        round: 0,
+        kind: Contradiction::Precommit,
+        first: message(1),
+        second: message(2),
+    }
+}
+
+#[test]
+fn evidence_is_kept_once_and_is_there_after_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let genesis = genesis("evidence");
+    let ledger = Ledger::open(dir.path(), genesis.clone()).unwrap();
+    assert!(ledger.keep_evidence(&evidence(2, 9)).unwrap());
+    assert!(ledger.keep_evidence(&evidence(1, 4)).unwrap());
+    assert!(!ledger.keep_evidence(&evidence(2, 9)).unwrap());
+    drop(ledger);
+    let ledger = Ledger::open(dir.path(), genesis).unwrap();
+    assert_eq!(ledger.evidence().unwrap(), [evidence(1, 4), evidence(2, 9)]);
+}
+
+#[test]
+fn a_validator_that_signs_twice_all_the_time_leaves_room_for_evidence_of_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(dir.path(), genesis("much evidence")).unwrap();
+    let [most_own, _] = MAX_EVIDENCE;
+    for height in 1..=most_own as u64 + 3 {
+        let kept = ledger.keep_evidence(&evidence(1, height)).unwrap();
+        assert_eq!(kept, height <= most_own as u64);
+    }
+    assert!(ledger.keep_evidence(&evidence(2, 1)).unwrap());
+    assert_eq!(ledger.evidence().unwrap().len(), most_own + 1);
 }

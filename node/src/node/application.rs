@@ -77,11 +77,12 @@ impl Application for Chain {
     }
 
     fn validators(&self) -> Vec<Validator> {
-        self.ledger.validators().to_vec()
+        self.ledger.validators()
     }
 
     fn evidence(&mut self, evidence: &Evidence) -> Result<(), ApplicationError> {
-        Ok(self.ledger.keep_evidence(evidence)?)
+        self.ledger.keep_evidence(evidence)?;
+        Ok(())
     }
 
     fn propose(&mut self, height: Height) -> Result<Vec<u8>, ApplicationError> {

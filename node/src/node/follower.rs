@@ -111,7 +111,7 @@ impl Follower {
             Err(error) => return Ok(Step::Refused(error.to_string())),
         };
         let height = Height::new(self.next_height());
-        let verified = certified.verify(&self.ledger.network(), self.ledger.validators(), height);
+        let verified = certified.verify(&self.ledger.network(), &self.ledger.validators(), height);
         if let Err(error) = verified {
             return Ok(Step::Refused(error.to_string()));
         }
