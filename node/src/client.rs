@@ -17,7 +17,7 @@ use ureq::http::Response;
 
 use crate::api::types::{
     AccountView, Admitted, BlockView, CompetitionSummary, CompetitionView, ErrorBody, EvidenceView,
-    Leaderboard, RegistrationView, Status, StoredBlob, TransactionStatus,
+    Leaderboard, RegistrationView, Status, StoredBlob, TransactionStatus, ValidatorsView,
 };
 
 /// Connecting to a node takes one round trip; longer means that nobody is there.
@@ -163,6 +163,11 @@ impl Client {
     pub fn certified(&self, height: u64) -> Result<Vec<u8>, ClientError> {
         let path = format!("/v1/blocks/{height}/certified");
         self.body(self.agent.get(self.address(&path)).call(), MAX_CERTIFIED)
+    }
+
+    /// Who validates, and what is under way to change that.
+    pub fn validators(&self) -> Result<ValidatorsView, ClientError> {
+        self.get_json("/v1/validators")
     }
 
     /// The proofs of double-signing that the node holds.

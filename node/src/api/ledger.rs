@@ -19,7 +19,7 @@ use serde::Deserialize;
 use super::error::ApiError;
 use super::types::{
     AccountView, BlockView, CompetitionSummary, CompetitionView, EvidenceView, Leaderboard,
-    RegistrationView, Status,
+    RegistrationView, Status, ValidatorsView,
 };
 use super::{Segment, Server, blocking, parse, views};
 use crate::node::clock::next_block_time;
@@ -32,8 +32,10 @@ pub(super) async fn status(State(server): State<Server>) -> Json<Status> {
     // a swarm that is stopping has no peers
     let peers = api.network.peers().await.map_or(0, |peers| peers.len());
     let state = api.ledger.state();
-    let validators = api.ledger.validators();
-    let is_own = |account| api.account == Some(account);
+    let validators = state.validators();
+    let is_validator = validators
+        .iter()
+        .any(|validator| api.account == Some(validator.account));
     Json(Status {
         network: api.ledger.network(),
         name: api.ledger.genesis().name.clone(),
@@ -42,7 +44,8 @@ pub(super) async fn status(State(server): State<Server>) -> Json<Status> {
         time_ms: state.time().get(),
         state_root: state.root(),
         account: api.account,
-        validator: validators.iter().any(|validator| is_own(validator.account)),
+        validator: is_validator,
+        restart_to_validate: is_validator && !api.has_engine,
         validators: validators.len(),
         peers,
         version: env!("CARGO_PKG_VERSION").into(),
@@ -155,6 +158,10 @@ pub(super) async fn registration(
         )
     })?;
     Ok(Json(view))
+}
+
+pub(super) async fn validators(State(server): State<Server>) -> Json<ValidatorsView> {
+    Json(views::validators(&server.api.ledger.state()))
 }
 
 pub(super) async fn evidence(

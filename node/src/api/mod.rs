@@ -56,6 +56,8 @@ pub struct Api {
     pub network: Handle,
     /// The node's own account.
     pub account: Option<AccountId>,
+    /// Whether the node was started as a validator.
+    pub has_engine: bool,
     /// Called when a transaction or a blob arrived.
     pub arrived: Box<dyn Fn() + Send + Sync>,
     /// Ends long polls.
@@ -108,6 +110,7 @@ fn router(shared: Server) -> Router {
         .route("/v1/genesis", get(ledger::genesis))
         .route("/v1/blocks/{height}", get(ledger::block))
         .route("/v1/blocks/{height}/certified", get(ledger::certified))
+        .route("/v1/validators", get(ledger::validators))
         .route("/v1/evidence", get(ledger::evidence))
         .route("/v1/transactions", post(transactions::submit))
         .route("/v1/transactions/{id}", get(transactions::status))

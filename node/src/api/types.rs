@@ -8,6 +8,7 @@ use agon_protocol::digest::{
     BlobId, BlockId, CompetitionId, DataDigest, KeyCommitment, ModelDigest, NetworkId,
     RegistrationId, StateRoot, TransactionId,
 };
+use agon_protocol::governance::{Measure, Upgrade};
 use agon_protocol::identity::{AccountId, Signature};
 use agon_protocol::metric::{Metric, Tally, Threshold};
 use agon_protocol::statement::{InputEncoding, Task};
@@ -32,6 +33,9 @@ pub struct Status {
     pub account: Option<AccountId>,
     /// Whether that account is a validator of this network.
     pub validator: bool,
+    /// Whether it became one after the node was started, so that only a restart makes the node validate.
+    #[serde(default)]
+    pub restart_to_validate: bool,
     /// Number of validators.
     pub validators: usize,
     /// Connected peers of the public swarm.
@@ -347,6 +351,48 @@ pub struct CertificateView {
     pub round: u32,
     /// Validators whose precommit is in the certificate.
     pub signers: Vec<AccountId>,
+}
+
+/// `GET /v1/validators`: who decides the next block, and what is under way to change that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ValidatorsView {
+    /// Height of the last committed block.
+    pub height: u64,
+    /// Version of the set, which an approval names.
+    pub set_version: u64,
+    /// The power of all validators.
+    pub total_power: u64,
+    /// The validators, in the order in which they take turns.
+    pub validators: Vec<ValidatorView>,
+    /// Measures that some validators approve.
+    pub pending: Vec<PendingMeasure>,
+    /// Version of the rules at the last block.
+    pub protocol_version: u16,
+    /// The version that will come into force.
+    pub upgrade: Option<Upgrade>,
+}
+
+/// A validator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ValidatorView {
+    /// Its account.
+    pub account: AccountId,
+    /// Its voting power.
+    pub power: u64,
+    /// The height at which it last changed its key.
+    pub rotated_at: Option<u64>,
+}
+
+/// A measure that has not taken effect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingMeasure {
+    /// What it does.
+    #[serde(flatten)]
+    pub measure: Measure,
+    /// The power that approves it; more than two thirds of all put it in force.
+    pub approving_power: u64,
+    /// Who approves it.
+    pub approved_by: Vec<AccountId>,
 }
 
 /// An item of `GET /v1/evidence`: two contradicting messages that a validator signed, as far as this node noticed.

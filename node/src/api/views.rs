@@ -3,17 +3,50 @@
 use agon_consensus::{Contradiction, Evidence, Message};
 use agon_protocol::block::Block;
 use agon_protocol::competition::{BlobRef, Competition, CompetitionSpec, Registration};
-use agon_protocol::governance::Measure;
+use agon_protocol::governance::{Measure, Validator};
 use agon_protocol::identity::Signature;
 use agon_protocol::scorer;
+use agon_protocol::state::State;
 use agon_protocol::transition::{Event, Outcome, Payment, Receipt};
-use agon_protocol::units::TimeMs;
+use agon_protocol::units::{Height, TimeMs};
 
 use super::types::{
     BlobView, BlockTransaction, BlockView, CertificateView, CompetitionSummary, CompetitionView,
-    EvidenceView, Leaderboard, LeaderboardEntry, ReceiptView, RegistrationView, SignedChoice,
+    EvidenceView, Leaderboard, LeaderboardEntry, PendingMeasure, ReceiptView, RegistrationView,
+    SignedChoice, ValidatorView, ValidatorsView,
 };
 use crate::ledger::CommittedBlock;
+
+pub(super) fn validators(state: &State) -> ValidatorsView {
+    let governance = state.governance();
+    let member = |validator: &Validator| ValidatorView {
+        account: validator.account,
+        power: validator.power,
+        rotated_at: validator.rotated_at.map(Height::get),
+    };
+    let pending = |measure: Measure| {
+        let approving = governance.validators.iter();
+        let approving = approving.filter(|validator| validator.approvals.contains(&measure));
+        PendingMeasure {
+            approving_power: governance.approving_power(&measure),
+            approved_by: approving.map(|validator| validator.account).collect(),
+            measure,
+        }
+    };
+    ValidatorsView {
+        height: state.height().get(),
+        set_version: governance.set_version,
+        total_power: governance.total_power(),
+        validators: governance.validators.iter().map(member).collect(),
+        pending: governance
+            .open_measures()
+            .into_iter()
+            .map(pending)
+            .collect(),
+        protocol_version: governance.protocol_version,
+        upgrade: governance.upgrade,
+    }
+}
 
 pub(super) fn evidence(evidence: &Evidence) -> EvidenceView {
     let choice = |message: &Message| SignedChoice {

@@ -12,7 +12,7 @@ use agon_protocol::block::{Block, is_fresh};
 use agon_protocol::codec::{Decode, Encode};
 use agon_protocol::digest::BlockId;
 use agon_protocol::identity::AccountId;
-use agon_protocol::transition::{Applied, BlockError, Skipped, build_block};
+use agon_protocol::transition::{Applied, BlockError, Skipped, build_block, check_known};
 use agon_protocol::units::Height;
 
 use super::certified::apply_certified;
@@ -162,6 +162,8 @@ impl Application for Chain {
         self.wanted.clear();
         self.wanted.ring();
         self.network.announce_tip();
+        // the engine stops here, before it would ask for a block that this software cannot judge
+        check_known(&applied.state)?;
         tracing::info!(
             height = block.height.get(),
             transactions = block.transactions.len(),

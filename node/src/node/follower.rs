@@ -10,7 +10,7 @@ use std::time::Duration;
 use agon_consensus::CertifiedBlock;
 use agon_network::{Handle, MAX_BLOCKS, Misbehaviour, PeerId};
 use agon_protocol::codec::Decode;
-use agon_protocol::transition::BlockError;
+use agon_protocol::transition::{BlockError, check_known};
 use agon_protocol::units::Height;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -162,6 +162,7 @@ impl Follower {
                 self.wanted.clear();
                 self.wanted.ring();
                 self.network.announce_tip();
+                check_known(&self.ledger.state()).map_err(NodeError::Outdated)?;
                 Ok(None)
             }
             Ok(question) => Ok(question),

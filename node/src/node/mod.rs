@@ -1,6 +1,6 @@
 //! One node: store, mempool, verification, swarm, engine or follower, and API, started in order and stopped together.
 //!
-//! A node whose key is in the genesis' validator set validates; every other node observes. Each part runs as a task that ends
+//! A node whose key is in the validator set when it starts validates; every other node observes. Each part runs as a task that ends
 //! when the shutdown token is cancelled; a part that fails stops the others, and its error is the node's.
 
 mod application;
@@ -9,6 +9,7 @@ mod certified;
 pub mod clock;
 mod follower;
 mod gossip;
+mod membership;
 mod source;
 mod wanted;
 
@@ -22,6 +23,7 @@ use agon_network::{BlobStore, Limits, Multiaddr, Network, StartError, Subject};
 use agon_protocol::genesis::Genesis;
 use agon_protocol::identity::AccountId;
 use agon_protocol::limits::MAX_TRANSACTION_BYTES;
+use agon_protocol::transition::{BlockError, check_known};
 use agon_protocol::units::Height;
 use ed25519_dalek::SigningKey;
 use thiserror::Error;
@@ -133,6 +135,9 @@ pub enum NodeError {
     /// The API server failed.
     #[error("the API server failed: {0}; start the node again")]
     Api(std::io::Error),
+    /// The rules of the next block are newer than this software (rule UPG-3).
+    #[error(transparent)]
+    Outdated(BlockError),
     /// A certified block contradicts what this node finds.
     #[error(
         "block {height} is certified by the validators, but not valid here: {reason}; \
@@ -304,6 +309,7 @@ impl Node {
         key: Option<AccountKey>,
         stop: &CancellationToken,
     ) -> Result<(), NodeError> {
+        check_known(&self.common.ledger.state()).map_err(NodeError::Outdated)?;
         let address = config.api.listen;
         let listener = TcpListener::bind(address).await;
         let listener = listener.map_err(|source| NodeError::Listen { address, source })?;
@@ -327,9 +333,14 @@ impl Node {
             }
             None => self.start_follower(&handle, longer, stop),
         }
+        if let Some(account) = account {
+            let watch =
+                membership::watch(self.common.ledger.clone(), account, validates, stop.clone());
+            self.parts.spawn(watch);
+        }
         let api = self
             .common
-            .api(config, handle.clone(), account, stop.clone());
+            .api(config, handle.clone(), account, validates, stop.clone());
         self.parts
             .spawn(async move { api::serve(listener, api).await.map_err(NodeError::Api) });
 
@@ -502,6 +513,7 @@ impl Common {
         config: &NodeConfig,
         network: agon_network::Handle,
         account: Option<AccountId>,
+        has_engine: bool,
         shutdown: CancellationToken,
     ) -> Api {
         let bell = self.wanted.clone();
@@ -513,6 +525,7 @@ impl Common {
             connection_limits: config.api.clone(),
             network,
             account,
+            has_engine,
             arrived: Box::new(move || bell.ring()),
             shutdown,
         }
