@@ -2,10 +2,16 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use agon_protocol::digest::TransactionId;
+use agon_protocol::governance::Measure;
+use agon_protocol::identity::Signature;
+use agon_protocol::transactions::Action;
+use agon_protocol::transition::possession_bytes;
 use agon_protocol::units::Height;
 
 use super::*;
-use crate::testing::{Ignorant, account, certify, extend, genesis, next_block, transfer};
+use crate::testing::{
+    Ignorant, account, certify, extend, genesis, key, next_block, sign, transfer,
+};
 
 #[test]
 fn a_committed_block_is_there_after_reopening_with_state_receipts_and_index() {
@@ -322,4 +328,47 @@ fn a_validator_that_signs_twice_all_the_time_leaves_room_for_evidence_of_others(
     }
     assert!(ledger.keep_evidence(&evidence(2, 1)).unwrap());
     assert_eq!(ledger.evidence().unwrap().len(), most_own + 1);
+}
+
+#[test]
+fn every_height_keeps_its_validators_and_the_tip_is_checked_against_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let genesis = genesis("a changing set");
+    let ledger = Ledger::open(dir.path(), genesis.clone()).unwrap();
+    let measure = Measure::SetPower {
+        account: account(0),
+        power: 5,
+    };
+    let approve = Action::Approve {
+        measure,
+        set_version: 0,
+    };
+    extend(&ledger, &[sign(&genesis, 0, 0, approve)], &Ignorant);
+    extend(&ledger, &[], &Ignorant);
+    let message = possession_bytes(&genesis.network_id(), &account(0));
+    let rotate = Action::RotateKey {
+        to: account(5),
+        possession: Signature::sign(&key(5), &message),
+    };
+    extend(&ledger, &[sign(&genesis, 0, 1, rotate)], &Ignorant);
+    drop(ledger);
+
+    // the last block is certified by a key that is no validator's any more
+    let ledger = Ledger::open(dir.path(), genesis).unwrap();
+    let set = |height| ledger.validators_at(Height::new(height)).unwrap();
+    let member = |number, power| {
+        vec![Validator {
+            account: account(number),
+            power,
+        }]
+    };
+    assert_eq!(set(1), member(0, 1));
+    assert_eq!(set(2), member(0, 5));
+    assert_eq!(set(3), member(0, 5));
+    assert_eq!(set(4), member(5, 5));
+    assert_eq!(ledger.validators(), set(4));
+    let last = ledger.certified(Height::new(3)).unwrap().unwrap();
+    let verdict = |set: Vec<_>| last.verify(&ledger.network(), &set, Height::new(3));
+    assert_eq!(verdict(set(3)), Ok(()));
+    assert!(verdict(set(4)).is_err());
 }
