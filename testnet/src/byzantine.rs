@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agon_consensus::{
-    Application, ApplicationError, CertifiedBlock, Check, Config, Engine, Timeouts,
+    Application, ApplicationError, CertifiedBlock, Check, Config, Engine, Evidence, Timeouts,
+    Validator,
 };
 use agon_node::api::types::Addresses;
 use agon_node::config::{ADDRESSES_FILE, NodeConfig};
@@ -154,6 +155,15 @@ impl Application for Liar {
         self.ledger.state().height()
     }
 
+    fn validators(&self) -> Vec<Validator> {
+        self.ledger.validators()
+    }
+
+    fn evidence(&mut self, _: &Evidence) -> Result<(), ApplicationError> {
+        // it tells on nobody
+        Ok(())
+    }
+
     fn propose(&mut self, height: Height) -> Result<Vec<u8>, ApplicationError> {
         let lie = Lie::ALL[self.told % Lie::ALL.len()];
         let bytes = self.lie(lie)?;
@@ -214,7 +224,6 @@ pub fn run(data_dir: &Path) -> Result<(), ApplicationError> {
             .map(|peer| port_of(peer))
             .collect::<Result<_, _>>()?,
         network: ledger.network(),
-        validators: ledger.validators().to_vec(),
         key: SigningKey::from_bytes(&key.secret()),
         // its own limit is no obstacle to a block that is too long for the network
         max_block_bytes: MAX_BLOCK_BYTES,

@@ -266,9 +266,11 @@ fn chain(ledger: &Ledger) -> Result<(Vec<BlockId>, HashSet<TransactionId>), Stri
             .map_err(|error| error.to_string())?;
         let certified = certified.ok_or_else(|| format!("block {height} is missing"))?;
         let id = BlockId::of(&certified.block);
+        let validators = ledger.validators_at(height);
+        let validators = validators.map_err(|error| error.to_string())?;
         verify_certificate(
             &ledger.network(),
-            ledger.validators(),
+            &validators,
             &certified.certificate,
             height,
             &id,
