@@ -66,6 +66,12 @@ pub trait Application: Send + 'static {
     /// When it cannot be stored. The engine goes on without it: the chain does not depend on it.
     fn evidence(&mut self, evidence: &Evidence) -> Result<(), ApplicationError>;
 
+    /// The lowest height whose block is stored: above 1 when the ledger started from a snapshot. Other validators ask
+    /// elsewhere for earlier blocks.
+    fn first(&self) -> Height {
+        Height::new(1)
+    }
+
     /// How long the chain may rest before the next block: zero when transactions wait, the time to the next deadline
     /// when one is known, else [`Duration::MAX`]. The engine caps it by [`Config::idle`](crate::Config::idle).
     fn rest(&self) -> Duration;

@@ -235,7 +235,8 @@ impl Driver {
                 let _ = reply.send(self.certified(range.start().0, range.end().0)?);
             }
             AppMsg::GetHistoryMinHeight { reply } => {
-                let first = self.parts.application.height().get().min(1);
+                let application = &self.parts.application;
+                let first = application.first().min(application.height()).get();
                 let _ = reply.send(EngineHeight(first));
             }
             AppMsg::ExtendVote { reply, .. } => {
