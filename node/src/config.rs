@@ -3,12 +3,16 @@
 //! A setting that the file does not name has its default; one that this version does not know is refused, so that a typing
 //! error never silently runs a default. Paths are relative to the data folder.
 
+mod values;
+
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+pub use values::{PruneAfter, SyncFrom, TrustPoint};
 
 /// Name of the settings file in the data folder.
 pub const CONFIG_FILE: &str = "config.toml";
@@ -75,6 +79,8 @@ pub struct NodeConfig {
     pub mempool: MempoolConfig,
     /// Blobs.
     pub blobs: BlobConfig,
+    /// Snapshots, and what an empty node starts from.
+    pub sync: SyncConfig,
 }
 
 /// Settings of the HTTP API.
@@ -177,6 +183,26 @@ pub struct BlobConfig {
     pub largest: u64,
     /// All blobs together, in bytes.
     pub total: u64,
+    /// The part of `total` that is left for blobs named by committed transactions, in percent.
+    pub reserved_percent: u64,
+    /// How long the data and the proofs of an ended competition are kept.
+    pub prune_after: PruneAfter,
+    /// Seconds after which a blob that nothing names is removed.
+    pub unnamed_after_s: u64,
+}
+
+/// Settings of snapshots and of how an empty node starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SyncConfig {
+    /// What an empty observer starts from.
+    pub from: SyncFrom,
+    /// The block whose snapshot is trusted without its certificate.
+    pub trust: Option<TrustPoint>,
+    /// Blocks between two snapshots; 0 for none.
+    pub snapshot_every: u64,
+    /// Snapshots that are kept.
+    pub snapshots: usize,
 }
 
 impl Default for NodeConfig {
@@ -191,6 +217,7 @@ impl Default for NodeConfig {
             verification: VerificationConfig::default(),
             mempool: MempoolConfig::default(),
             blobs: BlobConfig::default(),
+            sync: SyncConfig::default(),
         }
     }
 }
@@ -266,6 +293,20 @@ impl Default for BlobConfig {
         Self {
             largest: 1 << 30,
             total: 16 << 30,
+            reserved_percent: 25,
+            prune_after: PruneAfter::default(),
+            unnamed_after_s: 24 * 60 * 60,
+        }
+    }
+}
+
+impl Default for SyncConfig {
+    fn default() -> Self {
+        Self {
+            from: SyncFrom::Genesis,
+            trust: None,
+            snapshot_every: 1_000,
+            snapshots: 2,
         }
     }
 }
@@ -351,6 +392,7 @@ impl NodeConfig {
             ("mempool.transactions", self.mempool.transactions),
             ("mempool.bytes", self.mempool.bytes),
             ("mempool.per_sender", self.mempool.per_sender),
+            ("sync.snapshots", self.sync.snapshots),
         ];
         for (name, value) in at_least_one {
             if value == 0 {
@@ -395,6 +437,13 @@ impl NodeConfig {
                 });
             }
         }
+        if self.blobs.reserved_percent > 100 {
+            return Err(ConfigError::Range {
+                name: "blobs.reserved_percent",
+                found: self.blobs.reserved_percent.to_string(),
+                expected: "at most 100",
+            });
+        }
         if !(10..=3_600_000).contains(&self.consensus.idle_ms) {
             return Err(ConfigError::Range {
                 name: "consensus.idle_ms",
@@ -428,6 +477,7 @@ impl NodeConfig {
             verification,
             mempool,
             blobs,
+            sync,
         } = self;
         format!(
             r#"# Settings of an Agon node. Paths are relative to this folder. A setting left out has its default.
@@ -507,6 +557,21 @@ expire_s = {expire_s}
 # Largest data set or proof that is stored, and all of them together, in bytes.
 largest = {largest}
 total = {total}
+# The part of the total that is left for blobs named by committed transactions, in percent; uploads and fetches for waiting ones stop before it.
+reserved_percent = {blobs_reserved_percent}
+# How long the data and proofs of a competition are kept after its last deadline, once it has ended: 30d, 12h, or "never" for an archive.
+prune_after = {prune_after}
+# A blob that no competition, transaction or snapshot names is removed after so many seconds.
+unnamed_after_s = {unnamed_after_s}
+
+[sync]
+# What an empty observer starts from: "genesis" (verifies everything) or "snapshot" (verifies from a certified snapshot on; `agon audit` needs "genesis").
+from = {sync_from}
+# The block whose snapshot is trusted, as "HEIGHT:BLOCK" (see /v1/status of a node that you trust); without it, validators of the genesis must have certified it.
+{trust}
+# Blocks between two snapshots that are kept for others (0 for none), and how many of them.
+snapshot_every = {snapshot_every}
+snapshots = {snapshots}
 "#,
             genesis = path(genesis),
             key = optional("key", key.as_ref(), "node.key"),
@@ -543,6 +608,16 @@ total = {total}
             expire_s = mempool.expire_s,
             largest = blobs.largest,
             total = blobs.total,
+            blobs_reserved_percent = blobs.reserved_percent,
+            prune_after = text(&blobs.prune_after.to_string()),
+            unnamed_after_s = blobs.unnamed_after_s,
+            sync_from = text(&sync.from.to_string()),
+            trust = match sync.trust {
+                Some(trust) => format!("trust = {}", text(&trust.to_string())),
+                None => "# trust = \"1000:…\"".into(),
+            },
+            snapshot_every = sync.snapshot_every,
+            snapshots = sync.snapshots,
         )
     }
 }
@@ -562,6 +637,9 @@ mod tests {
         config.network.bootstrap = vec!["/ip4/127.0.0.1/tcp/1".into(), "x\\y".into()];
         config.network.discover = false;
         config.verification.generators = Some("/var/cache/agon".into());
+        config.sync.from = SyncFrom::Snapshot;
+        config.sync.trust = format!("7:{}", "ab".repeat(32)).parse().ok();
+        config.blobs.prune_after = PruneAfter::Never;
         config.create().unwrap();
         assert_eq!(NodeConfig::load(&config.data_dir).unwrap(), config);
         assert!(matches!(config.create(), Err(ConfigError::Exists(_))));
@@ -592,6 +670,8 @@ mod tests {
             "[verification]\nbatch = 257",
             "[consensus]\nidle_ms = 1",
             "[mempool]\nbytes = 0",
+            "[blobs]\nreserved_percent = 101",
+            "[sync]\nsnapshots = 0",
         ] {
             fs::write(dir.path().join(CONFIG_FILE), text).unwrap();
             assert!(

@@ -146,6 +146,16 @@ impl Judge for Believer {
 
 /// The certificate of the one validator; the signed bytes are written out here a second time, on purpose.
 pub(crate) fn certify(genesis: &Genesis, height: Height, block: Vec<u8>) -> CertifiedBlock {
+    certify_by(0, genesis, height, block)
+}
+
+/// The certificate of key number `signer` alone.
+pub(crate) fn certify_by(
+    signer: u8,
+    genesis: &Genesis,
+    height: Height,
+    block: Vec<u8>,
+) -> CertifiedBlock {
     let id = BlockId::of(&block);
     let mut message = b"agon 2026-11 consensus vote".to_vec();
     message.extend_from_slice(genesis.network_id().as_bytes());
@@ -155,8 +165,8 @@ pub(crate) fn certify(genesis: &Genesis, height: Height, block: Vec<u8>) -> Cert
     message.push(1);
     message.extend_from_slice(id.as_bytes());
     let signature = CommitSignature {
-        validator: account(0),
-        signature: key(0).sign(&message).to_bytes(),
+        validator: account(signer),
+        signature: key(signer).sign(&message).to_bytes(),
     };
     let certificate = Certificate {
         height,

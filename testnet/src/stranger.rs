@@ -82,6 +82,7 @@ impl Stranger {
                 .push(swarm_address(network, index)?.parse().map_err(failed)?);
         }
         let tip = NoChain(Tip {
+            first: 1,
             height: 0,
             block: network.genesis().block_id(),
         });

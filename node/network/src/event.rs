@@ -1,13 +1,15 @@
 //! What passes between the network and the node: events, verdicts, and what the node serves.
 
 use agon_protocol::codec::{Decode, DecodeError, Encode, Reader};
-use agon_protocol::digest::{BlockId, NetworkId};
+use agon_protocol::digest::{BlobId, BlockId, NetworkId};
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::oneshot;
 
-/// The newest certified block of a node.
+/// The newest certified block of a node, and how far back its blocks go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tip {
+    /// The lowest height whose block the node has: 1, or that of the snapshot it started from.
+    pub first: u64,
     /// Its height.
     pub height: u64,
     /// Its name.
@@ -16,6 +18,7 @@ pub struct Tip {
 
 impl Encode for Tip {
     fn encode(&self, out: &mut Vec<u8>) {
+        self.first.encode(out);
         self.height.encode(out);
         self.block.encode(out);
     }
@@ -24,8 +27,55 @@ impl Encode for Tip {
 impl Decode for Tip {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
+            first: u64::decode(reader)?,
             height: u64::decode(reader)?,
             block: BlockId::decode(reader)?,
+        })
+    }
+}
+
+impl Tip {
+    /// Whether the node says that it has the block of a height.
+    pub fn covers(&self, height: u64) -> bool {
+        (self.first..=self.height).contains(&height)
+    }
+}
+
+/// A snapshot of the state after a block, which a node keeps as a blob for others to start from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SnapshotOffer {
+    /// Height of the block.
+    pub height: u64,
+    /// The block.
+    pub block: BlockId,
+    /// The encoded state after it.
+    pub blob: BlobId,
+    /// Bytes of the blob.
+    pub length: u64,
+}
+
+impl Encode for SnapshotOffer {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let Self {
+            height,
+            block,
+            blob,
+            length,
+        } = self;
+        height.encode(out);
+        block.encode(out);
+        blob.encode(out);
+        length.encode(out);
+    }
+}
+
+impl Decode for SnapshotOffer {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            height: u64::decode(reader)?,
+            block: BlockId::decode(reader)?,
+            blob: BlobId::decode(reader)?,
+            length: u64::decode(reader)?,
         })
     }
 }
@@ -38,6 +88,17 @@ pub trait Source: Send + Sync + 'static {
     /// Certified blocks of consecutive heights from `from`, at most `max_count` and `max_bytes` in all; fewer, or none, when
     /// they are not held. Called on a blocking thread.
     fn certified_blocks(&self, from: u64, max_count: usize, max_bytes: usize) -> Vec<Vec<u8>>;
+
+    /// What the block of a height found out about its proofs, as bytes of the node's own choosing, at most
+    /// [`crate::MAX_VERDICTS_BYTES`]; none when the block is not held. Called on a blocking thread.
+    fn verdicts(&self, _height: u64) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// The snapshots that the node keeps, at most [`crate::MAX_OFFERS`]. Called on a blocking thread.
+    fn snapshots(&self) -> Vec<SnapshotOffer> {
+        Vec::new()
+    }
 }
 
 /// What the network tells the node.
@@ -150,6 +211,8 @@ pub enum Misbehaviour {
     InvalidBlock,
     /// Bytes that are not those of the blob that was asked for: 100 points.
     InvalidBlob,
+    /// A snapshot that is not of the block it was offered for: 100 points.
+    InvalidSnapshot,
     /// A transaction that no honest node passes on: 34 points.
     InvalidTransaction,
     /// A message that breaks the wire format or its limits: 51 points, so that two in a row are enough.
@@ -164,7 +227,7 @@ pub enum Misbehaviour {
 impl Misbehaviour {
     pub(crate) fn points(self) -> f64 {
         match self {
-            Self::InvalidBlock | Self::InvalidBlob => 100.0,
+            Self::InvalidBlock | Self::InvalidBlob | Self::InvalidSnapshot => 100.0,
             Self::InvalidTransaction => 34.0,
             Self::BrokenMessage | Self::UnexpectedAnswer => 51.0,
             Self::Excess => 0.1,
@@ -176,6 +239,7 @@ impl Misbehaviour {
         match self {
             Self::InvalidBlock => "invalid_block",
             Self::InvalidBlob => "invalid_blob",
+            Self::InvalidSnapshot => "invalid_snapshot",
             Self::InvalidTransaction => "invalid_transaction",
             Self::BrokenMessage => "broken_message",
             Self::UnexpectedAnswer => "unexpected_answer",

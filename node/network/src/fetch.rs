@@ -16,9 +16,9 @@ use thiserror::Error;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
-use crate::blobs::{MAX_BLOB_BYTES, Partial, PartialError, StoreError};
-use crate::event::Misbehaviour;
-use crate::handle::{FetchedBlocks, Handle, RequestError, Stopped};
+use crate::blobs::{MAX_BLOB_BYTES, Partial, PartialError, Room, StoreError};
+use crate::event::{Misbehaviour, SnapshotOffer};
+use crate::handle::{FetchedBlocks, FetchedVerdicts, Handle, RequestError, Stopped};
 use crate::wire::{MAX_BLOCKS, Request, Response};
 
 /// Chunks asked of one peer at a time: enough to hide the round trip, little enough to keep answers prompt.
@@ -38,6 +38,24 @@ pub struct Progress {
     pub length: u64,
     /// Chunks that came over the network in this fetch.
     pub chunks_fetched: u64,
+}
+
+/// When a fetch of a blob gives up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// After [`crate::Timing::patience`] without progress: the blob may be on its way.
+    Full,
+    /// As soon as every connected peer has said that it does not hold the blob: it may be gone for good.
+    OneRound,
+}
+
+/// On which terms a blob is fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// When to give up.
+    pub patience: Patience,
+    /// Which room it may take.
+    pub room: Room,
 }
 
 /// Why a fetch gave up.
@@ -79,6 +97,14 @@ pub enum FetchError {
         /// The height asked for.
         from: u64,
     },
+    /// No further peer said anything about the proofs of a block.
+    #[error(
+        "no further connected peer gives the verdicts of block {height}; wait for peers, then try again"
+    )]
+    NoVerdicts {
+        /// The block's height.
+        height: u64,
+    },
     /// The disk failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -112,7 +138,7 @@ pub(crate) async fn fetch_blocks(
 ) -> Result<FetchedBlocks, FetchError> {
     let max_count = max_count.clamp(1, MAX_BLOCKS) as u16;
     for peer in shuffled(handle.peers().await?) {
-        if peer.tip.height < from {
+        if !peer.tip.covers(from) {
             continue;
         }
         let peer = peer.peer;
@@ -132,6 +158,47 @@ pub(crate) async fn fetch_blocks(
     Err(FetchError::NoBlocks { from })
 }
 
+pub(crate) async fn fetch_verdicts(
+    handle: &Handle,
+    height: u64,
+    tried: &mut HashSet<PeerId>,
+) -> Result<FetchedVerdicts, FetchError> {
+    for peer in shuffled(handle.peers().await?) {
+        if !peer.tip.covers(height) || !tried.insert(peer.peer) {
+            continue;
+        }
+        let peer = peer.peer;
+        match handle.request(peer, Request::Verdicts { height }).await {
+            Ok(Response::Verdicts(bytes)) => return Ok(FetchedVerdicts { peer, bytes }),
+            Ok(Response::NotHeld | Response::Busy | Response::Refused)
+            | Err(RequestError::Failed(_)) => {}
+            Ok(_) => handle.report(peer, Misbehaviour::UnexpectedAnswer).await?,
+            Err(RequestError::Stopped(stopped)) => return Err(stopped.into()),
+        }
+    }
+    Err(FetchError::NoVerdicts { height })
+}
+
+pub(crate) async fn fetch_snapshots(
+    handle: &Handle,
+) -> Result<Vec<(PeerId, Vec<SnapshotOffer>)>, Stopped> {
+    let mut asked = FuturesUnordered::new();
+    for peer in handle.peers().await? {
+        let peer = peer.peer;
+        asked.push(async move { (peer, handle.request(peer, Request::Snapshots).await) });
+    }
+    let mut offers = Vec::new();
+    while let Some((peer, answer)) = asked.next().await {
+        match answer {
+            Ok(Response::Snapshots(list)) => offers.push((peer, list)),
+            Ok(Response::Busy | Response::Refused) | Err(RequestError::Failed(_)) => {}
+            Ok(_) => handle.report(peer, Misbehaviour::UnexpectedAnswer).await?,
+            Err(RequestError::Stopped(stopped)) => return Err(stopped),
+        }
+    }
+    Ok(offers)
+}
+
 /// The peers from a random one on, so that not everybody asks the same.
 fn shuffled<T>(mut peers: Vec<T>) -> Vec<T> {
     // A new hasher's keys are random; that is all the randomness needed.
@@ -148,6 +215,7 @@ pub(crate) async fn fetch_blob(
     id: BlobId,
     length: u64,
     limit: u64,
+    terms: Terms,
     progress: &(impl Fn(Progress) + Send + Sync),
 ) -> Result<(), FetchError> {
     let limit = limit.min(MAX_BLOB_BYTES);
@@ -159,7 +227,7 @@ pub(crate) async fn fetch_blob(
     let blobs = handle.shared.blobs.clone();
     let opened = blocking(move || match blobs.length(id)? {
         Some(held) => Ok(Err(held)),
-        None => blobs.partial(id, length, limit).map(Ok),
+        None => blobs.partial(id, length, limit, terms.room).map(Ok),
     });
     let partial = match opened.await?? {
         Ok(partial) => partial,
@@ -181,6 +249,8 @@ pub(crate) async fn fetch_blob(
         liars: HashSet::new(),
         other_length: None,
         last_progress: Instant::now(),
+        patience: terms.patience,
+        unsure: false,
         progress,
     };
     fetch.run().await?;
@@ -217,6 +287,9 @@ struct Fetch<'a, P> {
     liars: HashSet<PeerId>,
     other_length: Option<u64>,
     last_progress: Instant,
+    patience: Patience,
+    /// Whether a peer was asked in this round and did not say whether it holds the blob.
+    unsure: bool,
     progress: &'a P,
 }
 
@@ -239,7 +312,9 @@ impl<P: Fn(Progress) + Send + Sync> Fetch<'_, P> {
             if self.missing.is_empty() {
                 break;
             }
-            if self.last_progress.elapsed() > self.handle.shared.timing.patience {
+            let hopeless = self.patience == Patience::OneRound && !self.unsure;
+            let late = self.last_progress.elapsed() > self.handle.shared.timing.patience;
+            if late || (hopeless && self.kept == before) {
                 return Err(self.gave_up());
             }
             // Peers that hold the blob and are not connected yet are found through the distributed hash table, and dialled.
@@ -271,6 +346,8 @@ impl<P: Fn(Progress) + Send + Sync> Fetch<'_, P> {
             .map(|peer| peer.peer)
             .filter(|peer| !self.liars.contains(peer))
             .collect();
+        // nobody to ask: nobody has said that the blob is gone
+        self.unsure = waiting.is_empty();
         let mut useful: Vec<(PeerId, usize)> = Vec::new();
         let mut asked: FuturesUnordered<BoxFuture<'_, Answer>> = FuturesUnordered::new();
         loop {
@@ -359,13 +436,15 @@ impl<P: Fn(Progress) + Send + Sync> Fetch<'_, P> {
                 self.give_back(question);
                 match answer {
                     Ok(Response::OtherLength(found)) => self.other_length = Some(found),
-                    Ok(Response::NotHeld | Response::Busy | Response::Refused) => {}
+                    Ok(Response::NotHeld) => {}
+                    Ok(Response::Busy | Response::Refused) => self.unsure = true,
                     Ok(_) => {
                         self.handle
                             .report(peer, Misbehaviour::UnexpectedAnswer)
                             .await?;
                     }
                     Err(RequestError::Failed(reason)) => {
+                        self.unsure = true;
                         tracing::debug!(%peer, blob = %self.id.short(), reason, "no answer");
                     }
                     Err(RequestError::Stopped(stopped)) => return Err(stopped.into()),

@@ -1,5 +1,6 @@
 //! The node's end of the network: a cheap handle that sends commands to the task which owns the swarm.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,10 +9,13 @@ use libp2p::{Multiaddr, PeerId};
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use crate::blobs::BlobStore;
+use crate::blobs::{BlobStore, Room};
 use crate::config::Timing;
-use crate::event::{Misbehaviour, PeerInfo};
-use crate::fetch::{FetchError, Fetches, Progress, fetch_blob, fetch_blocks};
+use crate::event::{Misbehaviour, PeerInfo, SnapshotOffer};
+use crate::fetch::{
+    FetchError, Fetches, Patience, Progress, Terms, fetch_blob, fetch_blocks, fetch_snapshots,
+    fetch_verdicts,
+};
 use crate::swarm::Ban;
 use crate::wire::{Request, Response};
 
@@ -73,6 +77,15 @@ pub struct FetchedBlocks {
     pub peer: PeerId,
     /// Consecutive blocks from the height that was asked for; at least one.
     pub blocks: Vec<Vec<u8>>,
+}
+
+/// What a peer says about the proofs of a block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchedVerdicts {
+    /// Who answered: report it when the verdicts do not give the block's certified root.
+    pub peer: PeerId,
+    /// Its [`crate::Source::verdicts`].
+    pub bytes: Vec<u8>,
 }
 
 /// Why a request got no answer.
@@ -166,7 +179,22 @@ impl Handle {
         limit: u64,
         progress: impl Fn(Progress) + Send + Sync,
     ) -> Result<(), FetchError> {
-        fetch_blob(self, id, length, limit, &progress).await
+        let terms = Terms {
+            patience: Patience::Full,
+            room: Room::Other,
+        };
+        fetch_blob(self, id, length, limit, terms, &progress).await
+    }
+
+    /// As [`Handle::fetch_blob`], with a word on when to give up and which room the blob may take.
+    pub async fn fetch_blob_with(
+        &self,
+        id: BlobId,
+        length: u64,
+        limit: u64,
+        terms: Terms,
+    ) -> Result<(), FetchError> {
+        fetch_blob(self, id, length, limit, terms, &|_| ()).await
     }
 
     /// Asks peers whose tip is at `from` or above for certified blocks from that height on.
@@ -176,6 +204,21 @@ impl Handle {
         max_count: usize,
     ) -> Result<FetchedBlocks, FetchError> {
         fetch_blocks(self, from, max_count).await
+    }
+
+    /// Asks one peer that is not among `tried`, adds it there, and repeats until one says what the block of a height found
+    /// out about its proofs.
+    pub async fn fetch_verdicts(
+        &self,
+        height: u64,
+        tried: &mut HashSet<PeerId>,
+    ) -> Result<FetchedVerdicts, FetchError> {
+        fetch_verdicts(self, height, tried).await
+    }
+
+    /// Asks every connected peer for the snapshots that it offers.
+    pub async fn fetch_snapshots(&self) -> Result<Vec<(PeerId, Vec<SnapshotOffer>)>, Stopped> {
+        fetch_snapshots(self).await
     }
 
     /// The connected peers of this network.

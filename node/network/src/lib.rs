@@ -17,11 +17,15 @@ mod wire;
 #[cfg(test)]
 mod loopback;
 
-pub use blobs::{BlobStore, StoreError, Stored};
+pub use blobs::{BlobStore, Quota, Room, StoreError, Stored};
 pub use config::{Config, Limits, Timing, peer_id};
-pub use event::{Event, Misbehaviour, PeerInfo, RefusalReason, Source, Ticket, Tip, Verdict};
-pub use fetch::{FetchError, Progress};
-pub use handle::{DialError, FetchedBlocks, Handle, Publication, PublishError, Stopped};
+pub use event::{
+    Event, Misbehaviour, PeerInfo, RefusalReason, SnapshotOffer, Source, Ticket, Tip, Verdict,
+};
+pub use fetch::{FetchError, Patience, Progress, Terms};
+pub use handle::{
+    DialError, FetchedBlocks, FetchedVerdicts, Handle, Publication, PublishError, Stopped,
+};
 pub use libp2p::{Multiaddr, PeerId};
 pub use swarm::{Ban, Network, NotASubject, StartError, Subject};
-pub use wire::{MAX_BLOCKS, MAX_BLOCKS_BYTES};
+pub use wire::{MAX_BLOCKS, MAX_BLOCKS_BYTES, MAX_OFFERS, MAX_VERDICTS_BYTES};

@@ -5,19 +5,28 @@
 
 use std::io;
 
-use agon_protocol::codec::{Decode, DecodeError, Encode, Reader, encode_bytes, encode_length};
+use agon_protocol::codec::{
+    Decode, DecodeError, Encode, Reader, encode_bytes, encode_length, encode_list,
+};
 use agon_protocol::digest::{BlobId, NetworkId};
 use async_trait::async_trait;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::StreamProtocol;
 
 use crate::blobs::{CHUNK_BYTES, ChunkTree, MAX_BLOB_BYTES};
-use crate::event::Tip;
+use crate::event::{SnapshotOffer, Tip};
 
 /// The most certified blocks in one answer.
 pub const MAX_BLOCKS: usize = 256;
 /// The most bytes of certified blocks in one answer; also the longest certified block that can be sent.
 pub const MAX_BLOCKS_BYTES: usize = 8 << 20;
+
+/// The most snapshots that one node offers.
+pub const MAX_OFFERS: usize = 4;
+/// Bytes of an offer.
+const OFFER_BYTES: usize = 8 + 32 + 32 + 8;
+/// The most bytes of a block's verdicts: one a transaction.
+pub const MAX_VERDICTS_BYTES: usize = 16 << 10;
 
 /// Every question fits easily.
 const MAX_REQUEST_BYTES: usize = 128;
@@ -44,6 +53,10 @@ pub(crate) enum Request {
     Chunk { id: BlobId, length: u64, index: u64 },
     /// Certified blocks of consecutive heights.
     Blocks { from: u64, max_count: u16 },
+    /// What the certified block of a height found out about its proofs.
+    Verdicts { height: u64 },
+    /// The snapshots to start from.
+    Snapshots,
 }
 
 /// A question as it arrives. The transport tells nobody of a question that cannot be read, so a broken one is a value like
@@ -63,7 +76,9 @@ pub(crate) enum Response {
     Tree(Vec<[u8; 32]>),
     Chunk(Vec<u8>),
     Blocks(Vec<Vec<u8>>),
-    /// The blob is not here.
+    Verdicts(Vec<u8>),
+    Snapshots(Vec<SnapshotOffer>),
+    /// The blob, or the block, is not here.
     NotHeld,
     /// A blob of that name is here, and has another length than the question says.
     OtherLength(u64),
@@ -116,6 +131,11 @@ impl Encode for Request {
                 from.encode(out);
                 max_count.encode(out);
             }
+            Self::Verdicts { height } => {
+                out.push(5);
+                height.encode(out);
+            }
+            Self::Snapshots => out.push(6),
         }
     }
 }
@@ -138,6 +158,10 @@ impl Decode for Request {
                 from: u64::decode(reader)?,
                 max_count: u16::decode(reader)?,
             },
+            5 => Self::Verdicts {
+                height: u64::decode(reader)?,
+            },
+            6 => Self::Snapshots,
             _ => return Err(DecodeError::Invalid { what: "request" }),
         })
     }
@@ -176,6 +200,14 @@ impl Encode for Response {
             }
             Self::Busy => out.push(7),
             Self::Refused => out.push(8),
+            Self::Verdicts(bytes) => {
+                out.push(9);
+                encode_bytes(bytes, out);
+            }
+            Self::Snapshots(offers) => {
+                out.push(10);
+                encode_list(offers, out);
+            }
         }
     }
 }
@@ -199,6 +231,8 @@ impl Decode for Response {
             6 => Self::OtherLength(u64::decode(reader)?),
             7 => Self::Busy,
             8 => Self::Refused,
+            9 => Self::Verdicts(reader.bytes(MAX_VERDICTS_BYTES, "verdicts")?),
+            10 => Self::Snapshots(reader.list(MAX_OFFERS, OFFER_BYTES, "snapshots")?),
             _ => return Err(DecodeError::Invalid { what: "response" }),
         })
     }
@@ -208,7 +242,7 @@ impl Request {
     /// Whether the question makes sense at all; an honest peer asks no other.
     pub(crate) fn is_sensible(&self) -> bool {
         match self {
-            Self::Introduce(_) | Self::Tip(_) => true,
+            Self::Introduce(_) | Self::Tip(_) | Self::Verdicts { .. } | Self::Snapshots => true,
             Self::Tree { length, .. } => *length <= MAX_BLOB_BYTES,
             Self::Chunk { length, index, .. } => {
                 *length <= MAX_BLOB_BYTES && *index < ChunkTree::count(*length)
@@ -331,9 +365,22 @@ mod tests {
     use super::*;
 
     fn tip() -> impl Strategy<Value = Tip> {
-        (any::<u64>(), any::<[u8; 32]>()).prop_map(|(height, block)| Tip {
+        (any::<u64>(), any::<u64>(), any::<[u8; 32]>()).prop_map(|(first, height, block)| Tip {
+            first,
             height,
             block: BlockId::from_raw(block),
+        })
+    }
+
+    fn offer() -> impl Strategy<Value = SnapshotOffer> {
+        let name = any::<[u8; 32]>;
+        (any::<u64>(), name(), name(), any::<u64>()).prop_map(|(height, block, blob, length)| {
+            SnapshotOffer {
+                height,
+                block: BlockId::from_raw(block),
+                blob: BlobId::from_raw(blob),
+                length,
+            }
         })
     }
 
@@ -357,6 +404,8 @@ mod tests {
             }),
             (any::<u64>(), any::<u16>())
                 .prop_map(|(from, max_count)| Request::Blocks { from, max_count }),
+            any::<u64>().prop_map(|height| Request::Verdicts { height }),
+            Just(Request::Snapshots),
         ]
     }
 
@@ -368,6 +417,8 @@ mod tests {
             prop::collection::vec(any::<[u8; 32]>(), 0..20).prop_map(Response::Tree),
             bytes().prop_map(Response::Chunk),
             prop::collection::vec(bytes(), 0..9).prop_map(Response::Blocks),
+            bytes().prop_map(Response::Verdicts),
+            prop::collection::vec(offer(), 0..=MAX_OFFERS).prop_map(Response::Snapshots),
             Just(Response::NotHeld),
             any::<u64>().prop_map(Response::OtherLength),
             Just(Response::Busy),

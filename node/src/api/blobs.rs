@@ -28,6 +28,7 @@ const PIECE_BYTES: u64 = 256 << 10;
 fn store_error(error: StoreError) -> ApiError {
     match error {
         StoreError::TooLong { limit } => ApiError::too_large(limit),
+        StoreError::Full { .. } => full(),
         StoreError::NotHeld { id } => ApiError::not_found(
             format!("blob {id} is not here"),
             "ask another node, or wait until this one has fetched it from its peers",
@@ -65,16 +66,13 @@ pub(super) async fn store(
         discard(&mut body).await;
         return Err(ApiError::too_large(limit));
     }
-    let free = free_bytes(&server).await?;
     let (pieces, received) = mpsc::channel(QUEUE);
     let writer = {
         let blobs = server.api.blobs.clone();
-        blocking(
-            move || match blobs.put_reader(&mut Pieces::new(received), limit.min(free)) {
-                Err(StoreError::TooLong { .. }) if free < limit => Err(full()),
-                stored => stored.map_err(store_error),
-            },
-        )
+        blocking(move || {
+            let stored = blobs.put_reader(&mut Pieces::new(received), limit);
+            stored.map_err(store_error)
+        })
     };
     let (stored, ()) = tokio::join!(writer, forward(body, pieces));
     let stored = stored?;
@@ -87,22 +85,21 @@ pub(super) async fn store(
     }))
 }
 
-/// What the operator's limit of all blobs together leaves.
-async fn free_bytes(server: &Server) -> Result<u64, ApiError> {
-    let (blobs, total) = (server.api.blobs.clone(), server.api.blob_limits.total);
-    blocking(move || {
-        let held = blobs.list().map_err(store_error)?;
-        let held: u64 = held.iter().map(|blob| blob.length).sum();
-        Ok(total.saturating_sub(held))
-    })
-    .await
-}
-
 fn full() -> ApiError {
     ApiError::new(
         StatusCode::INSUFFICIENT_STORAGE,
         "the blob store of this node is full",
         "use another node, or ask its operator to raise blobs.total in config.toml",
+    )
+}
+
+fn pruned(id: BlobId) -> ApiError {
+    ApiError::new(
+        StatusCode::GONE,
+        format!(
+            "blob {id} belongs to a competition that ended long ago, and this node has removed it"
+        ),
+        "ask an archive: a node that runs with blobs.prune_after = \"never\"",
     )
 }
 
@@ -157,6 +154,9 @@ pub(super) async fn read(
     let id: BlobId = parse(&id)?;
     let transfer = server.transfers.clone().try_acquire_owned();
     let transfer = transfer.map_err(|_| ApiError::busy("transfers"))?;
+    if server.api.pruned.contains(&id) && !server.api.blobs.holds(id) {
+        return Err(pruned(id));
+    }
     let blobs = server.api.blobs.clone();
     // the first piece before the answer begins, so that a missing or damaged blob is an error and not a cut
     let (length, first) = blocking(move || {

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use super::error::ApiError;
 use super::types::{
     AccountView, BlockView, CompetitionSummary, CompetitionView, EvidenceView, Leaderboard,
-    RegistrationView, Status, ValidatorsView,
+    RegistrationView, SnapshotView, Status, ValidatorsView,
 };
 use super::{Segment, Server, blocking, parse, views};
 use crate::node::clock::next_block_time;
@@ -40,6 +40,14 @@ pub(super) async fn status(State(server): State<Server>) -> Json<Status> {
         network: api.ledger.network(),
         name: api.ledger.genesis().name.clone(),
         height: state.height().get(),
+        first: api.ledger.first().get(),
+        snapshots: (api.snapshots)()
+            .iter()
+            .map(|offer| SnapshotView {
+                height: offer.height,
+                block: offer.block,
+            })
+            .collect(),
         block: state.tip(),
         time_ms: state.time().get(),
         state_root: state.root(),
@@ -176,11 +184,12 @@ pub(super) async fn block(
     Segment(height): Segment,
 ) -> Result<Json<BlockView>, ApiError> {
     let height: Height = parse(&height)?;
+    let first = server.api.ledger.first();
     let view = blocking(move || {
         let block = server.api.ledger.block(height)?;
         Ok(block.map(|block| views::block(&block)))
     });
-    view.await?.map(Json).ok_or_else(|| no_block(height))
+    view.await?.map(Json).ok_or_else(|| no_block(height, first))
 }
 
 /// The genesis, from which everything else can be checked.
@@ -194,13 +203,22 @@ pub(super) async fn certified(
     Segment(height): Segment,
 ) -> Result<impl IntoResponse, ApiError> {
     let height: Height = parse(&height)?;
+    let first = server.api.ledger.first();
     let found = blocking(move || Ok(server.api.ledger.certified(height)?));
-    let certified = found.await?.ok_or_else(|| no_block(height))?;
+    let certified = found.await?.ok_or_else(|| no_block(height, first))?;
     let kind = [(header::CONTENT_TYPE, "application/octet-stream")];
     Ok((kind, certified.to_bytes()))
 }
 
-fn no_block(height: Height) -> ApiError {
+fn no_block(height: Height, first: Height) -> ApiError {
+    if height > Height::ZERO && height <= first {
+        return ApiError::not_found(
+            format!(
+                "block {height} is not here: this node started from the snapshot of block {first}"
+            ),
+            "ask a node that started from the genesis (its /v1/status says first = 1)",
+        );
+    }
     ApiError::not_found(
         format!("block {height} is not here"),
         "blocks are numbered from 1 to the height in /v1/status",

@@ -17,7 +17,7 @@ pub(crate) mod views;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agon_network::{BlobStore, Handle};
+use agon_network::{BlobStore, Handle, SnapshotOffer};
 use agon_protocol::identity::AccountId;
 use axum::Router;
 use axum::extract::{FromRequestParts, Path};
@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{ApiConfig, BlobConfig};
 use crate::ledger::Ledger;
 use crate::mempool::Mempool;
+use crate::node::retention::Pruned;
 use error::ApiError;
 
 /// Long polls at once.
@@ -52,6 +53,10 @@ pub struct Api {
     pub blob_limits: BlobConfig,
     /// Limits of connections.
     pub connection_limits: ApiConfig,
+    /// Blobs that are removed by the rule of retention.
+    pub pruned: Arc<Pruned>,
+    /// The snapshots that are offered to peers, newest first.
+    pub snapshots: Box<dyn Fn() -> Vec<SnapshotOffer> + Send + Sync>,
     /// The public swarm.
     pub network: Handle,
     /// The node's own account.

@@ -23,6 +23,12 @@ pub struct Status {
     pub name: String,
     /// Height of the last committed block; 0 before the first.
     pub height: u64,
+    /// The lowest height whose block the node has: 1, or that of the snapshot it started from.
+    #[serde(default)]
+    pub first: u64,
+    /// The snapshots that it offers to nodes that join, newest first.
+    #[serde(default)]
+    pub snapshots: Vec<SnapshotView>,
     /// Id of that block; the network's id as a block before the first.
     pub block: BlockId,
     /// Time of that block.
@@ -342,6 +348,15 @@ pub struct BlockTransaction {
     pub action: String,
     /// What it did.
     pub receipt: ReceiptView,
+}
+
+/// A snapshot that a node offers to those that join.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotView {
+    /// Height of the block after which the state was taken.
+    pub height: u64,
+    /// The block.
+    pub block: BlockId,
 }
 
 /// The certificate of a block, in short.

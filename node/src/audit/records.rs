@@ -159,6 +159,12 @@ impl Pass<'_> {
                 let what = "the stored state is not what the blocks lead to";
                 is(right, here().field(self.state_field(value)), what)
             }
+            RecordKey::Base => Worth::Wrong(
+                Box::new(here().field("base")),
+                "this node started from a snapshot: audit one that started from the genesis".into(),
+            ),
+            // the snapshots are checked by whoever starts from one
+            RecordKey::Snapshots => Worth::Free,
             RecordKey::Block(height)
             | RecordKey::Certificate(height)
             | RecordKey::Outcome(height) => {

@@ -4,6 +4,7 @@
 //! that whatever they do, another program can do too. They know nothing of gates, blocks or peers.
 
 mod audit;
+mod block;
 mod competition;
 mod console;
 mod explain;
@@ -84,6 +85,9 @@ enum Command {
     /// Look after the validators of a network
     #[command(subcommand)]
     Validator(validator::ValidatorCommand),
+    /// Check certified blocks
+    #[command(subcommand)]
+    Block(block::BlockCommand),
     /// Open, list, show competitions; release their keys
     #[command(subcommand, alias = "competitions")]
     Competition(competition::CompetitionCommand),
@@ -176,6 +180,7 @@ fn execute(command: Command, session: &Session) -> Result<Outcome, Failure> {
         Command::Key(command) => key::run(&command, session),
         Command::Node(command) => node::run(&command, session),
         Command::Validator(command) => validator::run(&command, session),
+        Command::Block(command) => block::run(&command, session),
         Command::Competition(command) => competition::run(&command, session),
         Command::Register(arguments) => register::run(&arguments, session),
         Command::Submit(arguments) => submit::run(&arguments, session),

@@ -15,7 +15,9 @@ mod witness;
 
 use std::fs::File;
 use std::io::ErrorKind;
+use std::num::NonZeroU64;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use agon_consensus::{
@@ -39,7 +41,9 @@ pub use files::Damage;
 pub use frozen::{FrozenStore, quietly};
 pub use records::RecordKey;
 use safeguard::Safeguard;
-pub use store::{Commit, Store, StoreError, StoredBlock, StoredTip, WaitingTransaction};
+pub use store::{
+    Commit, Store, StoreError, StoredBlock, StoredCertified, StoredTip, WaitingTransaction,
+};
 
 /// Why the ledger cannot be opened, read or extended.
 #[derive(Debug, Error)]
@@ -59,6 +63,17 @@ pub enum LedgerError {
     /// The certificate proves nothing.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// The bytes are not the state after the block that they were offered for.
+    #[error("the snapshot is not the state after block {height}: {reason}")]
+    Snapshot {
+        /// Height of the block.
+        height: Height,
+        /// What does not fit.
+        reason: String,
+    },
+    /// A chain can start from a snapshot only while it is empty.
+    #[error("the ledger has blocks already: start from a snapshot with an empty data folder")]
+    NotEmpty,
     /// Not the next block.
     #[error("block {found} was to be committed, the next one is {expected}")]
     Gap {
@@ -108,6 +123,11 @@ pub struct Ledger {
     store: Store,
     state: RwLock<Arc<State>>,
     height: watch::Sender<Height>,
+    /// The lowest height whose block is held.
+    first: AtomicU64,
+    /// Every how many blocks the state is shown in `milestone`; 0 for never.
+    every: AtomicU64,
+    milestone: watch::Sender<Option<Arc<State>>>,
     /// Held as long as the store is open (see [`safeguard`]).
     lock: Option<File>,
 }
@@ -144,12 +164,16 @@ impl Ledger {
             Some(tip) => restore(&genesis, &store, &tip)?,
         };
         let height = watch::Sender::new(state.height());
+        let first = store.base()?.unwrap_or(1);
         Ok(Self {
             genesis,
             network,
             store,
             state: RwLock::new(Arc::new(state)),
             height,
+            first: AtomicU64::new(first),
+            every: AtomicU64::new(0),
+            milestone: watch::Sender::new(None),
             lock: None,
         })
     }
@@ -190,6 +214,74 @@ impl Ledger {
     /// Follows the height of the last committed block.
     pub fn watch(&self) -> watch::Receiver<Height> {
         self.height.subscribe()
+    }
+
+    /// The lowest height whose block is held: 1, or that of the snapshot from which the chain starts.
+    pub fn first(&self) -> Height {
+        Height::new(self.first.load(Ordering::Acquire))
+    }
+
+    /// Shows the state after every block whose height is a multiple of `every`; the newest is there from the start when it
+    /// is the state now.
+    pub fn milestones(&self, every: NonZeroU64) -> watch::Receiver<Option<Arc<State>>> {
+        self.every.store(every.get(), Ordering::Relaxed);
+        self.pass(&self.state());
+        self.milestone.subscribe()
+    }
+
+    fn pass(&self, state: &Arc<State>) {
+        let every = self.every.load(Ordering::Relaxed);
+        let height = state.height().get();
+        if every > 0 && height > 0 && height.is_multiple_of(every) {
+            self.milestone.send_replace(Some(state.clone()));
+        }
+    }
+
+    /// Starts an empty ledger from the state after a block. Whether the block is to be trusted is the caller's business. Checked
+    /// here is that the state belongs to the block, by the state root that the block states, and that the validators of that
+    /// state certify the block: those of the height itself cannot be known, and a block that changes them is a bad start.
+    pub fn start_from(
+        &self,
+        certified: &CertifiedBlock,
+        snapshot: &[u8],
+    ) -> Result<(), LedgerError> {
+        let height = certified.certificate.height;
+        let wrong = |reason: String| LedgerError::Snapshot { height, reason };
+        let block = Block::from_bytes(&certified.block)?;
+        let state =
+            State::restore(&self.genesis, snapshot).map_err(|error| wrong(error.to_string()))?;
+        if block.height != height
+            || state.height() != height
+            || state.tip() != BlockId::of(&certified.block)
+        {
+            return Err(wrong("it names another block".into()));
+        }
+        if state.root() != block.state_root {
+            return Err(wrong("its root is not the one in the block".into()));
+        }
+        let validators = next_validators(&state);
+        certified.verify(&self.network, &validators, height)?;
+        let changed = validators != self.validators();
+        let validators = encode_validators(&validators);
+        let mut now = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if now.height() != Height::ZERO {
+            return Err(LedgerError::NotEmpty);
+        }
+        let certificate = certified.certificate.to_bytes();
+        self.store.start_from(
+            height.get(),
+            &certified.block,
+            &certificate,
+            snapshot,
+            changed.then_some(&validators[..]),
+        )?;
+        // before the state, so that nobody sees the new height with the old beginning
+        self.first.store(height.get(), Ordering::Release);
+        *now = Arc::new(state);
+        drop(now);
+        self.pass(&self.state());
+        self.height.send_replace(height);
+        Ok(())
     }
 
     /// Executes a block on top of the tip, without keeping anything.
@@ -242,7 +334,9 @@ impl Ledger {
             transactions: &transactions,
             validators: changed.then_some(&validators[..]),
         })?;
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state.clone());
+        let state = Arc::new(state.clone());
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = state.clone();
+        self.pass(&state);
         self.height.send_replace(block.height);
         Ok(())
     }
@@ -291,18 +385,21 @@ impl Ledger {
 
     /// A committed block with its certificate.
     pub fn certified(&self, height: Height) -> Result<Option<CertifiedBlock>, LedgerError> {
-        let Some(stored) = self.store.block(height.get())? else {
+        let Some(stored) = self.store.certified(height.get())? else {
             return Ok(None);
         };
-        let certificate = self.certificate(height, &stored)?;
+        let certificate = self.certificate(height, &stored.certificate)?;
         Ok(Some(CertifiedBlock {
             certificate,
             block: stored.block,
         }))
     }
 
-    /// A committed block with all it did.
+    /// A committed block with all it did. What the block did whose snapshot the chain starts from is not known here.
     pub fn block(&self, height: Height) -> Result<Option<CommittedBlock>, LedgerError> {
+        if self.store.base()?.is_some_and(|base| height.get() <= base) {
+            return Ok(None);
+        }
         let Some(stored) = self.store.block(height.get())? else {
             return Ok(None);
         };
@@ -313,7 +410,7 @@ impl Ledger {
         let block = Block::from_bytes(&stored.block).map_err(|_| damaged("the body"))?;
         let outcome =
             serde_json::from_slice(&stored.outcome).map_err(|_| damaged("the outcome"))?;
-        let certificate = self.certificate(height, &stored)?;
+        let certificate = self.certificate(height, &stored.certificate)?;
         Ok(Some(CommittedBlock {
             block,
             certificate,
@@ -321,12 +418,8 @@ impl Ledger {
         }))
     }
 
-    fn certificate(
-        &self,
-        height: Height,
-        stored: &StoredBlock,
-    ) -> Result<Certificate, LedgerError> {
-        Certificate::from_bytes(&stored.certificate).map_err(|_| {
+    fn certificate(&self, height: Height, encoded: &[u8]) -> Result<Certificate, LedgerError> {
+        Certificate::from_bytes(encoded).map_err(|_| {
             let what = format!("the certificate of block {height} does not decode");
             LedgerError::Store(self.store.corrupt(what))
         })
@@ -405,7 +498,7 @@ fn restore(genesis: &Genesis, store: &Store, tip: &StoredTip) -> Result<State, L
     let state =
         State::restore(genesis, &tip.state).map_err(|error| store.corrupt(error.to_string()))?;
     let stored = store
-        .block(tip.height)?
+        .certified(tip.height)?
         .ok_or_else(|| store.corrupt(format!("block {height}, the last one, is missing")))?;
     let block = Block::from_bytes(&stored.block)
         .map_err(|error| store.corrupt(format!("block {height} does not decode: {error}")))?;

@@ -2,7 +2,9 @@
 
 use agon_protocol::digest::{DataDigest, TransactionId};
 
-use super::store::{Kind, META_FORMAT, META_NETWORK, META_STATE, META_TIP, array};
+use super::store::{
+    Kind, META_BASE, META_FORMAT, META_NETWORK, META_SNAPSHOTS, META_STATE, META_TIP, array,
+};
 
 /// What a stored value is about, as its key says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,6 +17,10 @@ pub enum RecordKey {
     Tip,
     /// The state after the last block.
     State,
+    /// The height of the snapshot that the chain starts from; absent when it starts from the genesis.
+    Base,
+    /// The list of snapshots that are kept for others.
+    Snapshots,
     /// The block at a height.
     Block(u64),
     /// Its certificate.
@@ -48,6 +54,8 @@ impl RecordKey {
             META_NETWORK if is(Kind::Meta) => Self::Network,
             META_TIP if is(Kind::Meta) => Self::Tip,
             META_STATE if is(Kind::Meta) => Self::State,
+            META_BASE if is(Kind::Meta) => Self::Base,
+            META_SNAPSHOTS if is(Kind::Meta) => Self::Snapshots,
             _ if is(Kind::Block) => Self::Block(height()?),
             _ if is(Kind::Certificate) => Self::Certificate(height()?),
             _ if is(Kind::Outcome) => Self::Outcome(height()?),
@@ -69,6 +77,8 @@ mod tests {
         let height = 7u64.to_be_bytes();
         let key = |kind: u8, name: &[u8]| [&[kind], name].concat();
         assert_eq!(RecordKey::of(b"mtip"), RecordKey::Tip);
+        assert_eq!(RecordKey::of(b"mbase"), RecordKey::Base);
+        assert_eq!(RecordKey::of(b"msnapshots"), RecordKey::Snapshots);
         assert_eq!(RecordKey::of(&key(b'b', &height)), RecordKey::Block(7));
         assert_eq!(
             RecordKey::of(&key(b'v', &[3; 32])),

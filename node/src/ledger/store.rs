@@ -100,6 +100,9 @@ pub(super) const META_FORMAT: &[u8] = b"format";
 pub(super) const META_NETWORK: &[u8] = b"network";
 pub(super) const META_TIP: &[u8] = b"tip";
 pub(super) const META_STATE: &[u8] = b"state";
+/// Height of the snapshot that the chain starts from; absent when it starts from the genesis.
+pub(super) const META_BASE: &[u8] = b"base";
+pub(super) const META_SNAPSHOTS: &[u8] = b"snapshots";
 
 /// Names the network beside the database.
 pub(super) const MARKER: &str = "network";
@@ -165,6 +168,15 @@ pub struct StoredBlock {
     pub certificate: Vec<u8>,
     /// Its encoded receipts and events.
     pub outcome: Vec<u8>,
+}
+
+/// A block and its certificate as stored, without what the block did.
+#[derive(Debug, Clone)]
+pub struct StoredCertified {
+    /// The encoded block.
+    pub block: Vec<u8>,
+    /// Its encoded certificate.
+    pub certificate: Vec<u8>,
 }
 
 /// The tip as stored.
@@ -377,10 +389,75 @@ impl Store {
         }
         self.apply(batch)?;
         self.flush()?;
+        self.note(height)
+    }
+
+    /// Starts an empty store from the state after a certified block, atomically, and waits until it is on disk. `validators` are
+    /// those of that height, when they are not the genesis'.
+    pub fn start_from(
+        &self,
+        height: u64,
+        block: &[u8],
+        certificate: &[u8],
+        state: &[u8],
+        validators: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        if let Some(validators) = validators {
+            batch.insert(by_height(Kind::Validators, height), validators);
+        }
+        batch.insert(by_height(Kind::Block, height), block);
+        batch.insert(by_height(Kind::Certificate, height), certificate);
+        batch.insert(key(Kind::Meta, META_BASE), &height.to_be_bytes());
+        batch.insert(key(Kind::Meta, META_TIP), &height.to_be_bytes());
+        batch.insert(key(Kind::Meta, META_STATE), state);
+        self.apply(batch)?;
+        self.flush()?;
+        self.note(height)
+    }
+
+    /// Notes beside the database how high the chain is.
+    fn note(&self, height: u64) -> Result<(), StoreError> {
         witness::write(&self.path, height).map_err(|source| StoreError::Io {
             path: self.path.clone(),
             source,
         })
+    }
+
+    /// Height of the snapshot that the chain starts from, if it does not start from the genesis.
+    pub fn base(&self) -> Result<Option<u64>, StoreError> {
+        let Some(height) = self.meta(META_BASE)? else {
+            return Ok(None);
+        };
+        let height = array(&height, 0).map(u64::from_be_bytes);
+        height
+            .map(Some)
+            .ok_or_else(|| self.corrupt("the height of its snapshot is cut short"))
+    }
+
+    /// A committed block and its certificate, both encoded.
+    pub fn certified(&self, height: u64) -> Result<Option<StoredCertified>, StoreError> {
+        let Some(block) = self.get(&by_height(Kind::Block, height))? else {
+            return Ok(None);
+        };
+        let certificate = self
+            .get(&by_height(Kind::Certificate, height))?
+            .ok_or_else(|| self.corrupt(format!("block {height} has no certificate")))?;
+        Ok(Some(StoredCertified {
+            block: block.to_vec(),
+            certificate: certificate.to_vec(),
+        }))
+    }
+
+    /// The encoded list of snapshots that are kept for others.
+    pub fn snapshots(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.meta(META_SNAPSHOTS)?.map(|bytes| bytes.to_vec()))
+    }
+
+    /// Remembers the list of snapshots, and waits until it is on disk.
+    pub fn put_snapshots(&self, list: &[u8]) -> Result<(), StoreError> {
+        self.insert(&key(Kind::Meta, META_SNAPSHOTS), list)?;
+        self.flush()
     }
 
     /// Replaces the certificate of a committed block by one with more signatures.

@@ -22,7 +22,7 @@ use agon_network::BlobStore;
 use agon_protocol::block::EMPTY_BLOCK_BYTES;
 use agon_protocol::codec::{Decode, Encode};
 use agon_protocol::competition::BlobRef;
-use agon_protocol::digest::{NetworkId, TransactionId};
+use agon_protocol::digest::{BlobId, NetworkId, TransactionId};
 use agon_protocol::identity::AccountId;
 use agon_protocol::judge::{Question, Verdict};
 use agon_protocol::limits::{MAX_NONCE_GAP, MAX_TRANSACTION_BYTES};
@@ -413,6 +413,16 @@ impl Mempool {
             nonce += 1;
         }
         nonce
+    }
+
+    /// The blobs that waiting transactions name.
+    pub fn blobs(&self) -> Vec<BlobId> {
+        let entries = self.lock();
+        entries
+            .iter()
+            .flat_map(|entry| entry.transaction.transaction.action.blobs())
+            .map(|blob| blob.id)
+            .collect()
     }
 
     /// The encoded transactions of this node's clients that have waited for `age`, the oldest first, at most `most`: to

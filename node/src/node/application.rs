@@ -177,6 +177,10 @@ impl Application for Chain {
         Ok(self.ledger.certified(height)?)
     }
 
+    fn first(&self) -> Height {
+        self.ledger.first()
+    }
+
     fn rest(&self) -> Duration {
         if self.mempool.ready() > 0 {
             return Duration::ZERO;

@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use agon_consensus::Waker;
-use agon_network::{BlobStore, Handle};
+use agon_network::{BlobStore, Handle, Patience, Room, Terms};
 use agon_protocol::competition::BlobRef;
 use agon_protocol::digest::BlobId;
 use agon_protocol::judge::Question;
@@ -156,7 +156,10 @@ impl Attendant {
 
     fn fetched(&mut self, result: Result<(BlobId, bool), tokio::task::JoinError>) {
         match result {
-            Ok((id, found)) => self.fetches.ended(id, found, Instant::now()),
+            Ok((id, found)) => {
+                self.wanted.fetched(id, found);
+                self.fetches.ended(id, found, Instant::now());
+            }
             // given up: it is not among the running ones any more
             Err(error) if error.is_cancelled() => {}
             // a task that broke off left no name: what has ended is not running
@@ -184,6 +187,7 @@ impl Attendant {
             }
             wished.push(missing);
         }
+        wished.push(self.wanted.ahead());
         for question in &work.questions {
             self.answer(question, Urgency::Pool, &mut work.blobs);
         }
@@ -192,9 +196,9 @@ impl Attendant {
             lists.flatten().any(|blob| blob.id == *id)
         });
         for blobs in wished {
-            self.fetch_all(&blobs, Places::of_block());
+            self.fetch_all(&blobs, Places::of_block(), Room::Committed);
         }
-        self.fetch_all(&work.blobs, Places::of_pool());
+        self.fetch_all(&work.blobs, Places::of_pool(), Room::Other);
         if let Some(waker) = self.waker.get() {
             waker.wake();
         }
@@ -213,21 +217,26 @@ impl Attendant {
         }
     }
 
-    fn fetch_all(&mut self, blobs: &[BlobRef], mut places: Places) {
+    fn fetch_all(&mut self, blobs: &[BlobRef], mut places: Places, room: Room) {
         let now = Instant::now();
         for blob in blobs {
             let held =
                 matches!(self.blobs.length(blob.id), Ok(Some(length)) if length == blob.length);
             let too_large = blob.length > self.largest_blob;
             if !held && !too_large && self.fetches.admit(blob.id, &mut places, now) {
-                self.fetch(*blob);
+                self.fetch(*blob, room);
             }
         }
     }
 
-    fn fetch(&mut self, blob: BlobRef) {
+    fn fetch(&mut self, blob: BlobRef, room: Room) {
         let (network, wanted, limit) =
             (self.network.clone(), self.wanted.clone(), self.largest_blob);
+        let patience = match self.wanted.is_old() {
+            true => Patience::OneRound,
+            false => Patience::Full,
+        };
+        let terms = Terms { patience, room };
         let blobs = self.blobs.clone();
         let task = self.fetches.tasks.spawn(async move {
             // a blob that the disk cut short is held with another length: it is set aside, and fetched anew
@@ -236,7 +245,7 @@ impl Attendant {
                 tracing::warn!(%error, "a blob cannot be used");
             }
             let fetched = network
-                .fetch_blob(blob.id, blob.length, limit, |_| ())
+                .fetch_blob_with(blob.id, blob.length, limit, terms)
                 .await;
             if let Err(error) = &fetched {
                 tracing::warn!(%error, blob = %blob.id, "a blob could not be fetched");

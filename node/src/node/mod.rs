@@ -9,17 +9,23 @@ mod certified;
 pub mod clock;
 mod follower;
 mod gossip;
+mod joining;
 mod membership;
+pub mod retention;
+mod snapshots;
 mod source;
+#[cfg(test)]
+mod tests;
 mod wanted;
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use agon_consensus::{ConsensusError, Engine, Timeouts};
-use agon_network::{BlobStore, Limits, Multiaddr, Network, StartError, Subject};
+use agon_network::{BlobStore, Limits, Multiaddr, Network, Quota, StartError, Subject};
 use agon_protocol::genesis::Genesis;
 use agon_protocol::identity::AccountId;
 use agon_protocol::limits::MAX_TRANSACTION_BYTES;
@@ -33,7 +39,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, Api, types::Addresses};
-use crate::config::{ADDRESSES_FILE, NodeConfig};
+use crate::config::{ADDRESSES_FILE, NodeConfig, SyncFrom};
 use crate::keys::{AccountKey, KeyError, random_secret, read_secret, write_secret};
 use crate::ledger::{Ledger, LedgerError, StoreError};
 use crate::mempool::Mempool;
@@ -42,6 +48,9 @@ use application::Chain;
 use attendant::Attendant;
 use follower::Follower;
 use gossip::Gossip;
+use joining::Joining;
+use retention::{Pruned, Retention};
+use snapshots::{Shelf, Snapshots};
 use source::ChainSource;
 use wanted::Wanted;
 
@@ -266,6 +275,8 @@ struct Common {
     verification: Verification,
     blobs: BlobStore,
     wanted: Arc<Wanted>,
+    shelf: Arc<Shelf>,
+    pruned: Arc<Pruned>,
     waker: Arc<OnceLock<agon_consensus::Waker>>,
 }
 
@@ -331,7 +342,12 @@ impl Node {
             Some(key) => {
                 self.engine = Some(start_engine(config, &self.common, &handle, &key).await?);
             }
-            None => self.start_follower(&handle, longer, stop),
+            None => self.start_follower(config, &handle, longer, stop),
+        }
+        self.parts
+            .spawn(self.common.retention(config).run(stop.clone()));
+        if let Some(snapshots) = self.common.snapshots(config, &handle) {
+            self.parts.spawn(snapshots.run(stop.clone()));
         }
         if let Some(account) = account {
             let watch =
@@ -390,6 +406,7 @@ impl Node {
 
     fn start_follower(
         &mut self,
+        config: &NodeConfig,
         handle: &agon_network::Handle,
         longer: Arc<Notify>,
         stop: &CancellationToken,
@@ -401,6 +418,12 @@ impl Node {
             wanted: self.common.wanted.clone(),
             longer,
             patience: Follower::PATIENCE,
+            joining: (config.sync.from == SyncFrom::Snapshot).then(|| Joining {
+                ledger: self.common.ledger.clone(),
+                network: handle.clone(),
+                trust: config.sync.trust,
+                grace: Joining::GRACE,
+            }),
         };
         self.parts.spawn(follower.run(stop.clone()));
     }
@@ -468,9 +491,14 @@ impl Common {
     ) -> Result<Self, NodeError> {
         let ledger = Arc::new(Ledger::open(&config.data_dir.join("ledger"), genesis)?);
         let blobs = BlobStore::open(&config.data_dir.join("blobs"))?;
+        blobs.set_quota(Quota {
+            total: config.blobs.total,
+            reserved: config.blobs.total / 100 * config.blobs.reserved_percent,
+        });
         let store = ledger.store().clone();
         let mempool = Mempool::open(store.clone(), ledger.network(), config.mempool.clone())?;
         let wanted = Arc::new(Wanted::default());
+        let shelf = Arc::new(Shelf::open(store.clone())?);
         let settings = Settings {
             threads: config.verification.threads,
             queue: config.verification.queue,
@@ -490,6 +518,8 @@ impl Common {
             verification,
             blobs,
             wanted,
+            shelf,
+            pruned: Arc::default(),
             waker: Arc::default(),
         })
     }
@@ -508,6 +538,37 @@ impl Common {
         }
     }
 
+    fn source(&self) -> ChainSource {
+        ChainSource {
+            ledger: self.ledger.clone(),
+            shelf: self.shelf.clone(),
+        }
+    }
+
+    fn retention(&self, config: &NodeConfig) -> Retention {
+        Retention {
+            ledger: self.ledger.clone(),
+            mempool: self.mempool.clone(),
+            blobs: self.blobs.clone(),
+            shelf: self.shelf.clone(),
+            pruned: self.pruned.clone(),
+            prune_after: config.blobs.prune_after,
+            unnamed_after: Duration::from_secs(config.blobs.unnamed_after_s),
+        }
+    }
+
+    /// Makes snapshots, unless the settings say that it makes none.
+    fn snapshots(&self, config: &NodeConfig, network: &agon_network::Handle) -> Option<Snapshots> {
+        Some(Snapshots {
+            ledger: self.ledger.clone(),
+            blobs: self.blobs.clone(),
+            network: network.clone(),
+            shelf: self.shelf.clone(),
+            every: NonZeroU64::new(config.sync.snapshot_every)?,
+            keep: config.sync.snapshots,
+        })
+    }
+
     fn api(
         &self,
         config: &NodeConfig,
@@ -516,13 +577,15 @@ impl Common {
         has_engine: bool,
         shutdown: CancellationToken,
     ) -> Api {
-        let bell = self.wanted.clone();
+        let (bell, shelf) = (self.wanted.clone(), self.shelf.clone());
         Api {
             ledger: self.ledger.clone(),
             mempool: self.mempool.clone(),
             blobs: self.blobs.clone(),
             blob_limits: config.blobs.clone(),
             connection_limits: config.api.clone(),
+            pruned: self.pruned.clone(),
+            snapshots: Box::new(move || shelf.offers()),
             network,
             account,
             has_engine,
@@ -558,7 +621,7 @@ async fn start_network(
     settings.ban_file = Some(config.data_dir.join(BAN_FILE));
     settings.banned = subjects("network.banned", &network.banned)?;
     settings.never_banned = subjects("network.never_banned", &network.never_banned)?;
-    let source = Arc::new(ChainSource(common.ledger.clone()));
+    let source = Arc::new(common.source());
     Ok(Network::start(settings, source, common.blobs.clone(), stop).await?)
 }
 

@@ -4,7 +4,9 @@
 //! puts into its block, the block of the next round finds its places free.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use agon_protocol::competition::BlobRef;
 use agon_protocol::digest::{BlobId, BlockId};
@@ -19,6 +21,20 @@ const MAX_WISHES: usize = 64;
 /// engine judges that block again.
 pub(super) const MAX_BLOCKS: usize = 4;
 
+/// Blobs of coming blocks that are fetched in advance.
+const MAX_AHEAD: usize = 256;
+/// How long a blob that no peer held counts as gone.
+const GONE: Duration = Duration::from_secs(10 * 60);
+/// Blobs that are remembered as gone.
+const MAX_GONE: usize = 4_096;
+
+/// What a follower knows beside the block at hand.
+#[derive(Default)]
+struct Side {
+    ahead: Vec<BlobRef>,
+    gone: HashMap<BlobId, Instant>,
+}
+
 /// The wishes of one block.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Wishes {
@@ -31,7 +47,10 @@ pub(super) struct Wishes {
 pub(super) struct Wanted {
     /// The newest block last.
     blocks: Mutex<VecDeque<(BlockId, Wishes)>>,
+    side: Mutex<Side>,
     bell: Notify,
+    news: Notify,
+    old: AtomicBool,
 }
 
 impl Wanted {
@@ -76,6 +95,51 @@ impl Wanted {
         });
     }
 
+    fn side(&self) -> MutexGuard<'_, Side> {
+        self.side.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for the blobs of coming blocks, in place of those asked for before.
+    pub(super) fn set_ahead(&self, mut blobs: Vec<BlobRef>) {
+        blobs.truncate(MAX_AHEAD);
+        self.side().ahead = blobs;
+        self.ring();
+    }
+
+    /// The blobs of coming blocks.
+    pub(super) fn ahead(&self) -> Vec<BlobRef> {
+        self.side().ahead.clone()
+    }
+
+    /// Says whether the block at hand is an old one, whose blobs may be gone for good.
+    pub(super) fn set_old(&self, old: bool) {
+        self.old.store(old, Ordering::Relaxed);
+    }
+
+    /// Whether the block at hand is an old one.
+    pub(super) fn is_old(&self) -> bool {
+        self.old.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of whether a blob could be had.
+    pub(super) fn fetched(&self, id: BlobId, found: bool) {
+        let mut side = self.side();
+        if side.gone.len() >= MAX_GONE {
+            side.gone.retain(|_, when| when.elapsed() < GONE);
+        }
+        if found {
+            side.gone.remove(&id);
+        } else if side.gone.len() < MAX_GONE {
+            side.gone.insert(id, Instant::now());
+        }
+    }
+
+    /// Whether no peer held the blob a while ago.
+    pub(super) fn is_gone(&self, id: BlobId) -> bool {
+        let gone = self.side().gone.get(&id).copied();
+        gone.is_some_and(|when| when.elapsed() < GONE)
+    }
+
     /// Everything wished for, the newest block first.
     pub(super) fn all(&self) -> Vec<Wishes> {
         let blocks = self.lock();
@@ -91,9 +155,15 @@ impl Wanted {
         self.lock().clear();
     }
 
-    /// Tells the attendant that there may be something to do.
+    /// Tells the attendant that there may be something to do, and whoever waits that something came.
     pub(super) fn ring(&self) {
         self.bell.notify_one();
+        self.news.notify_one();
+    }
+
+    /// Waits until a blob or a verdict may have come.
+    pub(super) async fn news(&self) {
+        self.news.notified().await;
     }
 
     /// Waits for the bell.

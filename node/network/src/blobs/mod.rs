@@ -4,6 +4,7 @@
 //! on their way. Nothing here knows what a blob means, who may have it, or the network it came from.
 
 mod partial;
+mod space;
 mod store;
 mod tree;
 
@@ -11,5 +12,6 @@ mod tree;
 mod tests;
 
 pub use partial::{Partial, PartialError};
+pub use space::{Quota, Room};
 pub use store::{BlobStore, StoreError, Stored};
 pub use tree::{CHUNK_BYTES, ChunkTree, ChunkTreeBuilder, MAX_BLOB_BYTES, TreeError};

@@ -42,10 +42,23 @@ pub struct Partial {
     file: File,
     tree: Option<ChunkTree>,
     kept: Vec<bool>,
+    /// Last, so that the account is settled when the file is closed.
+    _account: Account,
+}
+
+/// Tells the store's account what is left of a blob when nobody works on it any more.
+#[derive(Debug)]
+struct Account(BlobStore, BlobId);
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.0.settle_partial(self.1);
+    }
 }
 
 impl Partial {
     pub(super) fn open(store: BlobStore, id: BlobId, length: u64) -> Result<Self, StoreError> {
+        let account = Account(store.clone(), id);
         let path = store.path("partial", id);
         let file = OpenOptions::new()
             .read(true)
@@ -62,6 +75,7 @@ impl Partial {
             length,
             path,
             file,
+            _account: account,
         };
         partial.find_kept()?;
         Ok(partial)

@@ -15,13 +15,15 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use agon_protocol::digest::BlobId;
 use thiserror::Error;
 
 use super::partial::Partial;
+use super::space::{Quota, Room, Space};
 use super::tree::{CHUNK_BYTES, ChunkTree, ChunkTreeBuilder, MAX_BLOB_BYTES};
 
 /// Why the store did not do what it was asked.
@@ -57,6 +59,14 @@ pub enum StoreError {
         /// The limit.
         limit: u64,
     },
+    /// The blobs of the store take as much room as they may.
+    #[error(
+        "the blob store is full: {limit} bytes for blobs of this kind are taken; raise blobs.total in config.toml, or shorten blobs.prune_after"
+    )]
+    Full {
+        /// What all blobs together may take before one of this kind is refused.
+        limit: u64,
+    },
     /// A range that is not inside the blob.
     #[error("bytes {offset} to {offset}+{length} are not inside a blob of {held} bytes")]
     OutOfRange {
@@ -88,6 +98,7 @@ pub struct BlobStore {
 struct Inner {
     folder: PathBuf,
     sequence: AtomicU64,
+    space: Mutex<Space>,
 }
 
 const FOLDERS: [&str; 5] = ["complete", "trees", "partial", "incoming", "quarantine"];
@@ -103,13 +114,41 @@ impl BlobStore {
         for path in files(&incoming)? {
             fs::remove_file(&path).map_err(io_error("remove", &path))?;
         }
+        let mut space = Space::new();
+        for name in ["complete", "quarantine"] {
+            for path in files(&folder.join(name))? {
+                space.found(length_of(&path)?.unwrap_or(0));
+            }
+        }
+        for path in files(&folder.join("partial"))? {
+            if let Some(id) = id_of(&path) {
+                space.set_partial(id, length_of(&path)?);
+            }
+        }
         let inner = Inner {
             folder: folder.to_path_buf(),
             sequence: AtomicU64::new(0),
+            space: Mutex::new(space),
         };
         Ok(Self {
             inner: Arc::new(inner),
         })
+    }
+
+    pub(super) fn space(&self) -> MutexGuard<'_, Space> {
+        // The account is valid after a panic elsewhere: it is changed only in single steps.
+        let space = self.inner.space.lock();
+        space.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bounds what all blobs together may take from now on; without it nothing but the disk does.
+    pub fn set_quota(&self, quota: Quota) {
+        self.space().set_quota(quota);
+    }
+
+    /// Bytes that blobs take, those on their way with their whole length.
+    pub fn used(&self) -> u64 {
+        self.space().used()
     }
 
     /// Keeps `bytes`, at most `limit` of them.
@@ -117,15 +156,32 @@ impl BlobStore {
         self.put_reader(&mut &bytes[..], limit)
     }
 
+    /// Keeps `bytes` that the node itself must hold: they may take the reserve.
+    pub fn put_committed(&self, bytes: &[u8], limit: u64) -> Result<Stored, StoreError> {
+        self.put_from(&mut &bytes[..], limit, Room::Committed)
+    }
+
     /// Keeps what `reader` gives, at most `limit` bytes.
     pub fn put_reader(&self, reader: &mut dyn Read, limit: u64) -> Result<Stored, StoreError> {
+        self.put_from(reader, limit, Room::Other)
+    }
+
+    fn put_from(
+        &self,
+        reader: &mut dyn Read,
+        limit: u64,
+        room: Room,
+    ) -> Result<Stored, StoreError> {
         let limit = limit.min(MAX_BLOB_BYTES);
         let temporary = self.temporary();
-        let result = self.receive(reader, limit, &temporary);
+        let mut taken = 0;
+        let result = self.receive(reader, limit, room, &temporary, &mut taken);
         if result.is_err() {
             // Best effort: `open` removes it otherwise.
             let _ = fs::remove_file(&temporary);
         }
+        // A blob that is in place has its own account.
+        self.space().free(taken);
         result
     }
 
@@ -133,7 +189,9 @@ impl BlobStore {
         &self,
         reader: &mut dyn Read,
         limit: u64,
+        room: Room,
         temporary: &Path,
+        taken: &mut u64,
     ) -> Result<Stored, StoreError> {
         let mut file = File::create(temporary).map_err(io_error("create", temporary))?;
         let mut builder = ChunkTreeBuilder::default();
@@ -150,6 +208,9 @@ impl BlobStore {
             if length > limit {
                 return Err(StoreError::TooLong { limit });
             }
+            let room = self.space().take(count as u64, room);
+            room.map_err(|limit| StoreError::Full { limit })?;
+            *taken += count as u64;
             builder.update(&buffer[..count]);
             file.write_all(&buffer[..count])
                 .map_err(io_error("write", temporary))?;
@@ -170,7 +231,12 @@ impl BlobStore {
         // The tree first: a blob is held from the moment its bytes are in place.
         self.write_tree(&self.path("trees", id), tree)?;
         let place = self.path("complete", id);
+        let before = length_of(&place)?;
         fs::rename(temporary, &place).map_err(io_error("move into place", &place))?;
+        let mut space = self.space();
+        space.free(before.unwrap_or(0));
+        space.found(tree.length());
+        drop(space);
         sync_folder(&place)
     }
 
@@ -181,12 +247,7 @@ impl BlobStore {
 
     /// The length of the blob when it is held.
     pub fn length(&self, id: BlobId) -> Result<Option<u64>, StoreError> {
-        let path = self.path("complete", id);
-        match fs::metadata(&path) {
-            Ok(metadata) => Ok(Some(metadata.len())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(io_error("look at", &path)(error)),
-        }
+        length_of(&self.path("complete", id))
     }
 
     /// The length of the blob when it is held, checked against its name: one that the disk cut short or lengthened is set
@@ -272,24 +333,71 @@ impl BlobStore {
 
     /// Removes a blob; nothing happens when it is not held.
     pub fn delete(&self, id: BlobId) -> Result<(), StoreError> {
-        for folder in ["complete", "trees"] {
-            let path = self.path(folder, id);
-            match fs::remove_file(&path) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(io_error("remove", &path)(error)),
+        let length = self.length(id)?;
+        if remove(&self.path("complete", id))? {
+            self.space().free(length.unwrap_or(0));
+        }
+        remove(&self.path("trees", id))?;
+        Ok(())
+    }
+
+    /// When a held blob came, as the disk knows it.
+    pub fn arrived(&self, id: BlobId) -> Result<Option<SystemTime>, StoreError> {
+        let path = self.path("complete", id);
+        match fs::metadata(&path).and_then(|metadata| metadata.modified()) {
+            Ok(time) => Ok(Some(time)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(io_error("look at", &path)(error)),
+        }
+    }
+
+    /// How much of a blob on its way is on disk.
+    pub(super) fn settle_partial(&self, id: BlobId) {
+        // What cannot be looked at is taken for gone; the next start counts again.
+        let length = length_of(&self.path("partial", id)).ok().flatten();
+        self.space().set_partial(id, length);
+    }
+
+    /// Removes what was left half fetched, or set aside as damaged, and has not been touched for `age`; at most `most` files. Says
+    /// how many it removed.
+    pub fn clean(&self, age: Duration, most: usize) -> Result<usize, StoreError> {
+        let mut removed = 0;
+        for folder in ["partial", "quarantine"] {
+            for path in files(&self.inner.folder.join(folder))? {
+                let Some(id) = id_of(&path).filter(|_| removed < most) else {
+                    continue;
+                };
+                let Ok(metadata) = fs::metadata(&path) else {
+                    continue;
+                };
+                let touched = metadata
+                    .modified()
+                    .ok()
+                    .and_then(|time| time.elapsed().ok());
+                if touched.is_none_or(|touched| touched < age) {
+                    continue;
+                }
+                if !remove(&path)? {
+                    continue;
+                }
+                removed += 1;
+                if folder == "partial" {
+                    remove(&path.with_extension("tree"))?;
+                    self.space().set_partial(id, None);
+                } else {
+                    self.space().free(metadata.len());
+                }
             }
         }
-        Ok(())
+        Ok(removed)
     }
 
     /// All held blobs, by id.
     pub fn list(&self) -> Result<Vec<Stored>, StoreError> {
         let mut list = Vec::new();
         for path in files(&self.inner.folder.join("complete"))? {
-            let name = path.file_name().and_then(|name| name.to_str());
             // A file that no blob could be named like is not ours.
-            let Some(id) = name.and_then(|name| name.parse::<BlobId>().ok()) else {
+            let Some(id) = id_of(&path) else {
                 continue;
             };
             if let Some(length) = self.length(id)? {
@@ -301,10 +409,18 @@ impl BlobStore {
     }
 
     /// Opens a blob that is on its way, with every chunk that an earlier attempt kept.
-    pub fn partial(&self, id: BlobId, length: u64, limit: u64) -> Result<Partial, StoreError> {
+    pub fn partial(
+        &self,
+        id: BlobId,
+        length: u64,
+        limit: u64,
+        room: Room,
+    ) -> Result<Partial, StoreError> {
         if length > limit.min(MAX_BLOB_BYTES) {
             return Err(StoreError::TooLong { limit });
         }
+        let taken = self.space().take_partial(id, length, room);
+        taken.map_err(|limit| StoreError::Full { limit })?;
         Partial::open(self.clone(), id, length)
     }
 
@@ -400,6 +516,9 @@ impl BlobStore {
     fn quarantine(&self, id: BlobId) -> StoreError {
         let quarantine = self.path("quarantine", id);
         let path = self.path("complete", id);
+        // An earlier damaged copy goes; this one stays accounted for.
+        let earlier = length_of(&quarantine).ok().flatten();
+        self.space().free(earlier.unwrap_or(0));
         if let Err(error) = fs::rename(&path, &quarantine) {
             return io_error("set aside", &path)(error);
         }
@@ -426,6 +545,28 @@ fn sync_folder(place: &Path) -> Result<(), StoreError> {
     File::open(folder)
         .and_then(|folder| folder.sync_all())
         .map_err(io_error("flush", folder))
+}
+
+/// The blob that a file is named after.
+fn id_of(path: &Path) -> Option<BlobId> {
+    path.file_name()?.to_str()?.parse().ok()
+}
+
+fn length_of(path: &Path) -> Result<Option<u64>, StoreError> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Some(metadata.len())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(io_error("look at", path)(error)),
+    }
+}
+
+/// Removes a file, and says whether it was there.
+fn remove(path: &Path) -> Result<bool, StoreError> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(io_error("remove", path)(error)),
+    }
 }
 
 fn files(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {

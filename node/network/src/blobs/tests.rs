@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use agon_protocol::digest::BlobId;
 use tempfile::TempDir;
@@ -149,7 +150,7 @@ fn a_partial_blob_survives_and_only_true_chunks_count() {
     builder.update(&bytes);
     let (_, tree) = builder.finish();
 
-    let mut partial = store.partial(id, length, LIMIT).unwrap();
+    let mut partial = store.partial(id, length, LIMIT, Room::Other).unwrap();
     let too_early = partial.keep(0, &bytes[..CHUNK]);
     assert!(matches!(too_early, Err(PartialError::WrongChunk { .. })));
     partial.set_tree(tree.leaves().to_vec()).unwrap();
@@ -166,7 +167,7 @@ fn a_partial_blob_survives_and_only_true_chunks_count() {
     // A crash tore the first chunk, on a disk that wrote out of order.
     flip(&file(&folder, "partial", id), 17);
     let store = BlobStore::open(folder.path()).unwrap();
-    let mut partial = store.partial(id, length, LIMIT).unwrap();
+    let mut partial = store.partial(id, length, LIMIT, Room::Other).unwrap();
     assert_eq!(partial.missing(), vec![0, 1, 2]);
     assert_eq!(partial.kept_bytes(), 5);
     for index in 0..3 {
@@ -184,7 +185,9 @@ fn a_partial_blob_refuses_a_false_tree() {
     let (_folder, store) = store();
     let bytes = sample(2 * CHUNK, 9);
     let id = BlobId::of(&bytes);
-    let mut partial = store.partial(id, bytes.len() as u64, LIMIT).unwrap();
+    let mut partial = store
+        .partial(id, bytes.len() as u64, LIMIT, Room::Other)
+        .unwrap();
     let refused = partial.set_tree(vec![[7; 32]; 2]);
     assert!(matches!(
         refused,
@@ -197,7 +200,7 @@ fn a_partial_blob_refuses_a_false_tree() {
     ));
     assert!(!partial.has_tree());
     partial.discard().unwrap();
-    let refused = store.partial(id, LIMIT + 1, LIMIT);
+    let refused = store.partial(id, LIMIT + 1, LIMIT, Room::Other);
     assert!(matches!(refused, Err(StoreError::TooLong { .. })));
 }
 
@@ -223,4 +226,69 @@ fn the_verified_length_of_a_blob_that_the_disk_cut_short_is_none_and_it_can_be_p
         store.put(&bytes, LIMIT).unwrap();
         assert_eq!(store.verified_length(id).unwrap(), Some(length as u64));
     }
+}
+
+#[test]
+fn the_quota_holds_for_uploads_and_fetches_and_room_comes_back() {
+    let (folder, store) = store();
+    store.set_quota(Quota {
+        total: 10_000,
+        reserved: 4_000,
+    });
+    let full = |result: Result<Stored, StoreError>| matches!(result, Err(StoreError::Full { .. }));
+    let one = store.put(&sample(3_000, 1), LIMIT).unwrap();
+    assert!(full(store.put(&sample(3_001, 2), LIMIT)));
+    assert_eq!(store.used(), 3_000, "a refused upload takes nothing");
+    // a fetch takes the whole length before its first byte
+    let id = BlobId::of(b"on its way");
+    let partial = store.partial(id, 3_000, LIMIT, Room::Other).unwrap();
+    assert!(full(store.put(&[1], LIMIT)));
+    let other = BlobId::of(b"another");
+    let refused = store.partial(other, 1, LIMIT, Room::Other);
+    assert!(matches!(refused, Err(StoreError::Full { limit: 6_000 })));
+    let committed = store.partial(other, 4_000, LIMIT, Room::Committed).unwrap();
+    let refused = store.partial(BlobId::of(b"more"), 1, LIMIT, Room::Committed);
+    assert!(matches!(refused, Err(StoreError::Full { limit: 10_000 })));
+    // nothing had come: nothing stays taken
+    drop((partial, committed));
+    assert_eq!(store.used(), 3_000);
+    // the same blob again takes nothing more
+    store.put(&sample(3_000, 1), LIMIT).unwrap();
+    assert_eq!(store.used(), 3_000);
+    // what is there is counted again at the next start, damaged bytes included
+    flip(&file(&folder, "complete", one.id), 5);
+    assert!(store.check(one.id).is_err());
+    let store = BlobStore::open(folder.path()).unwrap();
+    assert_eq!(store.used(), 3_000);
+    assert_eq!(
+        store.clean(Duration::from_secs(60), 9).unwrap(),
+        0,
+        "too young"
+    );
+    // and the two that were given up before a byte came
+    assert_eq!(store.clean(Duration::ZERO, 9).unwrap(), 3);
+    assert_eq!(store.used(), 0);
+}
+
+#[test]
+fn what_was_left_half_fetched_is_removed_by_age_and_a_few_at_a_time() {
+    let (folder, store) = store();
+    for seed in 0..5 {
+        let bytes = sample(2 * CHUNK, seed);
+        let mut builder = ChunkTreeBuilder::default();
+        builder.update(&bytes);
+        let (id, tree) = builder.finish();
+        let mut partial = store
+            .partial(id, bytes.len() as u64, LIMIT, Room::Other)
+            .unwrap();
+        partial.set_tree(tree.leaves().to_vec()).unwrap();
+        partial.keep(0, &bytes[..CHUNK]).unwrap();
+    }
+    assert_eq!(store.used(), 5 * CHUNK as u64);
+    assert_eq!(store.clean(Duration::from_secs(60), 9).unwrap(), 0);
+    assert_eq!(store.clean(Duration::ZERO, 3).unwrap(), 3);
+    assert_eq!(store.used(), 2 * CHUNK as u64);
+    assert_eq!(store.clean(Duration::ZERO, 3).unwrap(), 2);
+    let left = fs::read_dir(folder.path().join("partial")).unwrap();
+    assert_eq!((left.count(), store.used()), (0, 0));
 }

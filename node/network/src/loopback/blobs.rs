@@ -10,7 +10,10 @@ use super::adversary::{Adversary, framed};
 use super::harness::{Chain, Node, config, line, within};
 use crate::blobs::{CHUNK_BYTES, ChunkTreeBuilder};
 use crate::wire::{Request, Response};
-use crate::{FetchError, Misbehaviour, Progress, RefusalReason, Verdict};
+use crate::{
+    FetchError, Misbehaviour, Patience, Progress, Quota, RefusalReason, Room, StoreError, Terms,
+    Verdict,
+};
 
 const LIMIT: u64 = 64 << 20;
 const CHUNK: usize = CHUNK_BYTES as usize;
@@ -252,4 +255,49 @@ async fn a_blob_that_was_damaged_on_disk_is_not_served_and_can_be_fetched_anew()
     within("the blob again", fetch).await.unwrap();
     assert_eq!(first.handle.blobs().read(id, LIMIT).unwrap(), bytes);
     assert!(second.told.borrow().refused.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blob_beyond_the_quota_is_not_fetched_unless_it_is_committed() {
+    let (holder, fetcher) = (Node::start(config(1)).await, Node::start(config(2)).await);
+    fetcher.dial(&holder).await;
+    let bytes = sample(3 * CHUNK);
+    let (id, length) = (BlobId::of(&bytes), bytes.len() as u64);
+    holder.handle.blobs().put(&bytes, LIMIT).unwrap();
+    fetcher.handle.blobs().set_quota(Quota {
+        total: length,
+        reserved: 1,
+    });
+    let fetch = fetcher.handle.fetch_blob(id, length, LIMIT, |_| {});
+    let refused = within("the refusal", fetch).await;
+    assert!(matches!(
+        refused,
+        Err(FetchError::Store(StoreError::Full { .. }))
+    ));
+    let terms = Terms {
+        patience: Patience::Full,
+        room: Room::Committed,
+    };
+    let fetch = fetcher.handle.fetch_blob_with(id, length, LIMIT, terms);
+    within("the blob", fetch).await.unwrap();
+    assert_eq!(fetcher.handle.blobs().used(), length);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blob_that_no_peer_holds_is_given_up_after_one_round_when_it_may_be_gone() {
+    let (one, two) = (Node::start(config(1)).await, Node::start(config(2)).await);
+    let fetcher = Node::start(config(3)).await;
+    fetcher.dial(&one).await;
+    fetcher.dial(&two).await;
+    let terms = Terms {
+        patience: Patience::OneRound,
+        room: Room::Other,
+    };
+    let gone = BlobId::of(b"nobody has this");
+    let fetch = fetcher.handle.fetch_blob_with(gone, 5, LIMIT, terms);
+    let result = tokio::time::timeout(config(3).timing.patience / 2, fetch).await;
+    assert!(matches!(
+        result,
+        Ok(Err(FetchError::Unavailable { missing: 1, .. }))
+    ));
 }

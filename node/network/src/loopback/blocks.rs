@@ -1,14 +1,19 @@
 //! Certified blocks by height.
 
+use std::collections::HashSet;
+
+use agon_protocol::digest::{BlobId, BlockId};
+
 use super::adversary::{Adversary, framed, introduction};
 use super::harness::{Chain, Node, config, within};
-use crate::wire::{MAX_BLOCKS, MAX_BLOCKS_BYTES, Request, Response};
-use crate::{FetchError, Misbehaviour, RefusalReason, Verdict};
+use crate::wire::{MAX_BLOCKS, MAX_BLOCKS_BYTES, MAX_OFFERS, Request, Response};
+use crate::{FetchError, Misbehaviour, RefusalReason, SnapshotOffer, Verdict};
 
 async fn holder(height: u64, careless: bool) -> Node {
     let chain = Chain {
         height: height.into(),
         careless,
+        ..Chain::default()
     };
     let folder = tempfile::tempdir().unwrap();
     Node::with(config(1), |_| Verdict::Accept, chain, folder).await
@@ -69,6 +74,54 @@ async fn a_peer_whose_block_is_invalid_is_banned_on_report() {
         .await;
     let none = within("the refusal", fetcher.handle.fetch_blocks(1, 1)).await;
     assert!(matches!(none, Err(FetchError::NoBlocks { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_started_from_a_snapshot_is_not_asked_for_earlier_blocks() {
+    let chain = Chain {
+        height: 20.into(),
+        first: 10,
+        ..Chain::default()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let late = Node::with(config(1), |_| Verdict::Accept, chain, folder).await;
+    let fetcher = Node::start(config(2)).await;
+    fetcher.dial(&late).await;
+    let none = within("the refusal", fetcher.handle.fetch_blocks(9, 4)).await;
+    assert!(matches!(none, Err(FetchError::NoBlocks { from: 9 })));
+    let got = within("blocks", fetcher.handle.fetch_blocks(10, 4)).await;
+    assert_eq!(got.unwrap().blocks[0], b"10");
+    let mut tried = HashSet::new();
+    let none = within("the refusal", fetcher.handle.fetch_verdicts(9, &mut tried)).await;
+    assert!(matches!(none, Err(FetchError::NoVerdicts { height: 9 })));
+    let got = within("verdicts", fetcher.handle.fetch_verdicts(10, &mut tried)).await;
+    assert_eq!(got.unwrap().bytes, b"verdicts of 10");
+    // nobody is left to ask
+    let none = within("the refusal", fetcher.handle.fetch_verdicts(10, &mut tried)).await;
+    assert!(matches!(none, Err(FetchError::NoVerdicts { height: 10 })));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn snapshots_are_offered_and_more_than_the_bound_is_cut() {
+    let offer = |height: u64| SnapshotOffer {
+        height,
+        block: BlockId::of(&height.to_le_bytes()),
+        blob: BlobId::of(&height.to_le_bytes()),
+        length: height,
+    };
+    let chain = Chain {
+        snapshots: (1..=9).map(offer).collect(),
+        ..Chain::default()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let keeper = Node::with(config(1), |_| Verdict::Accept, chain, folder).await;
+    let fetcher = Node::start(config(2)).await;
+    fetcher.dial(&keeper).await;
+    let got = within("offers", fetcher.handle.fetch_snapshots())
+        .await
+        .unwrap();
+    let expected: Vec<_> = (1..=MAX_OFFERS as u64).map(offer).collect();
+    assert_eq!(got, vec![(keeper.id(), expected)]);
 }
 
 /// A peer that claims blocks and answers the question for them with `answer`, over and over, is banned and never waited for.

@@ -11,7 +11,9 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::{BlobStore, Config, Event, Handle, Network, RefusalReason, Source, Tip, Verdict};
+use crate::{
+    BlobStore, Config, Event, Handle, Network, RefusalReason, SnapshotOffer, Source, Tip, Verdict,
+};
 
 /// Far above what any condition needs, also on a busy machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -32,6 +34,9 @@ pub(super) fn network_id() -> NetworkId {
 #[derive(Debug, Default)]
 pub(super) struct Chain {
     pub(super) height: Mutex<u64>,
+    /// The lowest block held, and the snapshots offered.
+    pub(super) first: u64,
+    pub(super) snapshots: Vec<SnapshotOffer>,
     /// Ignore the bounds of a question, as a careless node would.
     pub(super) careless: bool,
 }
@@ -40,6 +45,7 @@ impl Source for Chain {
     fn tip(&self) -> Tip {
         let height = *self.height.lock().unwrap();
         Tip {
+            first: self.first,
             height,
             block: BlockId::of(&height.to_le_bytes()),
         }
@@ -51,9 +57,18 @@ impl Source for Chain {
             return vec![vec![1; 3 << 20]; 4];
         }
         let end = end.min(from.saturating_add(max_count as u64));
-        (from..end)
+        (from.max(self.first)..end)
             .map(|height| height.to_string().into_bytes())
             .collect()
+    }
+
+    fn verdicts(&self, height: u64) -> Option<Vec<u8>> {
+        let held = height <= *self.height.lock().unwrap();
+        held.then(|| format!("verdicts of {height}").into_bytes())
+    }
+
+    fn snapshots(&self) -> Vec<SnapshotOffer> {
+        self.snapshots.clone()
     }
 }
 

@@ -238,6 +238,7 @@ mod tests {
         let (mut peers, peer, now) = (Peers::default(), PeerId::random(), Instant::now());
         let address: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
         let tip = Tip {
+            first: 1,
             height: 0,
             block: agon_protocol::digest::BlockId::of(b"block"),
         };

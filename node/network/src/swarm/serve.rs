@@ -2,7 +2,9 @@
 
 use crate::blobs::{BlobStore, StoreError};
 use crate::event::Source;
-use crate::wire::{MAX_BLOCKS, MAX_BLOCKS_BYTES, Request, Response};
+use crate::wire::{
+    MAX_BLOCKS, MAX_BLOCKS_BYTES, MAX_OFFERS, MAX_VERDICTS_BYTES, Request, Response,
+};
 
 /// The answer to a question about blobs or blocks.
 pub(super) fn answer(blobs: &BlobStore, source: &dyn Source, request: &Request) -> Response {
@@ -27,6 +29,15 @@ pub(super) fn answer(blobs: &BlobStore, source: &dyn Source, request: &Request) 
             let max_count = usize::from(*max_count).min(MAX_BLOCKS);
             let blocks = source.certified_blocks(*from, max_count, MAX_BLOCKS_BYTES);
             Response::Blocks(bounded(blocks, max_count))
+        }
+        Request::Verdicts { height } => match source.verdicts(*height) {
+            Some(bytes) if bytes.len() <= MAX_VERDICTS_BYTES => Response::Verdicts(bytes),
+            _ => Response::NotHeld,
+        },
+        Request::Snapshots => {
+            let mut offers = source.snapshots();
+            offers.truncate(MAX_OFFERS);
+            Response::Snapshots(offers)
         }
         // Answered by the task itself: they change what it knows.
         Request::Introduce(_) | Request::Tip(_) => Response::Done,

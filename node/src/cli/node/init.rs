@@ -7,7 +7,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
-use agon_node::config::NodeConfig;
+use agon_node::config::{NodeConfig, SyncFrom, TrustPoint};
 use agon_node::keys::{AccountKey, random_secret};
 use agon_protocol::digest::NetworkId;
 use agon_protocol::genesis::{Genesis, GenesisBalance, GenesisValidator, Parameters};
@@ -56,6 +56,17 @@ pub(crate) struct InitArguments {
     /// Consensus address of another validator, e.g. /ip4/192.0.2.1/tcp/7702
     #[arg(long, value_name = "MULTIADDR", requires = "validator_key")]
     validator_peer: Vec<String>,
+    /// What the new node starts from: "genesis" verifies everything, "snapshot" starts at a certified snapshot of its peers
+    #[arg(
+        long,
+        value_name = "FROM",
+        requires = "genesis",
+        conflicts_with = "validator_key"
+    )]
+    sync: Option<SyncFrom>,
+    /// Trust the snapshot of this block although validators of the genesis have not certified it
+    #[arg(long, value_name = "HEIGHT:BLOCK", requires = "sync")]
+    trust: Option<TrustPoint>,
     /// First of the ports (API, swarm, consensus of each node); 0 takes free ones
     #[arg(long, value_name = "PORT", default_value_t = 7700)]
     base_port: u16,
@@ -151,6 +162,8 @@ fn start(
             ports: ports[index],
             bootstrap,
             peers,
+            sync: None,
+            trust: None,
         };
         nodes.push(node.create(&genesis)?);
     }
@@ -233,6 +246,8 @@ fn join(arguments: &InitArguments, path: &Path, folder: &Path) -> Result<Initial
         ports: ports(arguments.base_port, 1)?[0],
         bootstrap: arguments.peer.clone(),
         peers: arguments.validator_peer.clone(),
+        sync: arguments.sync,
+        trust: arguments.trust,
     };
     let node = node.create(&genesis)?;
     Ok(Initialised {
@@ -249,6 +264,8 @@ struct Node<'a> {
     ports: Ports,
     bootstrap: Vec<String>,
     peers: Vec<String>,
+    sync: Option<SyncFrom>,
+    trust: Option<TrustPoint>,
 }
 
 impl Node<'_> {
@@ -278,6 +295,8 @@ impl Node<'_> {
         config.consensus.listen = loopback(self.ports.consensus);
         config.consensus.peers = self.peers;
         config.verification.generators = Some(generator_cache());
+        config.sync.from = self.sync.unwrap_or(config.sync.from);
+        config.sync.trust = self.trust;
         config.create().next(advice)?;
         Ok(InitialisedNode {
             data_dir: config.data_dir,

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use agon_node::config::NodeConfig;
+use agon_node::config::{NodeConfig, SyncFrom, TrustPoint};
 use agon_node::node;
 use clap::Args;
 use tokio::runtime::Runtime;
@@ -21,6 +21,12 @@ pub(crate) struct RunArguments {
     /// Folder of the node [default: HOME/node]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// What an empty node starts from, in place of what config.toml says: genesis or snapshot
+    #[arg(long, value_name = "FROM")]
+    sync: Option<SyncFrom>,
+    /// Trust the snapshot of this block, in place of what config.toml says
+    #[arg(long, value_name = "HEIGHT:BLOCK")]
+    trust: Option<TrustPoint>,
     /// What to log: a level, or levels by module such as info,agon_node=debug
     #[arg(
         long,
@@ -36,10 +42,12 @@ pub(super) fn run(arguments: &RunArguments, session: &Session) -> Result<Outcome
         .data_dir
         .clone()
         .unwrap_or_else(|| session.home.node_folder());
-    let config = NodeConfig::load(&folder).next(format!(
+    let mut config = NodeConfig::load(&folder).next(format!(
         "set a node up with `agon node init`, or correct the file (folder {})",
         folder.display()
     ))?;
+    config.sync.from = arguments.sync.unwrap_or(config.sync.from);
+    config.sync.trust = arguments.trust.or(config.sync.trust);
     start_log(&arguments.log)?;
     let runtime = Runtime::new()
         .map_err(|error| format!("cannot start threads: {error}"))
