@@ -159,6 +159,43 @@ fn a_settled_competition_is_audited_and_explained() {
         .run(&["explain", &"ab".repeat(32), &played.anna, "--node", &url])
         .is_bad_input("no competition");
 
+    // a third party that has the genesis and a file
+    let file = world.text("result");
+    let export = [
+        "settlement",
+        "export",
+        id,
+        "--out",
+        &file,
+        "--node",
+        &url,
+        "--json",
+    ];
+    let exported = world.run(&export).json(0);
+    let whole = fs::read(&file).unwrap();
+    assert_eq!(exported["bytes"], whole.len());
+    let verify = |code| {
+        world
+            .run(&["verify-settlement", &file, "--genesis", &genesis, "--json"])
+            .json(code)
+    };
+    let proven = verify(0);
+    assert_eq!(
+        (&proven["valid"], &proven["ranks"][0]["prize"]),
+        (&true.into(), &1000.into()),
+        "{proven}"
+    );
+    assert_eq!(proven["ranks"][0]["competitor"], anna["competitor"]);
+    for at in (0..whole.len()).step_by(whole.len() / 40) {
+        let mut changed = whole.clone();
+        changed[at] ^= 16;
+        fs::write(&file, changed).unwrap();
+        assert_eq!(verify(1)["valid"], false, "byte {at}");
+    }
+    fs::write(&file, &whole).unwrap();
+    let words = world.run(&["verify-settlement", &file, "--genesis", &genesis]);
+    assert!(words.stdout.contains("more than two thirds"), "{words:?}");
+
     // the same network's genesis with another name is another network
     let text = fs::read_to_string(&genesis).unwrap();
     let mut other: Value = serde_json::from_str(&text).unwrap();
@@ -167,6 +204,12 @@ fn a_settled_competition_is_audited_and_explained() {
     world
         .run(&["audit", "--node", &url, "--genesis", &other])
         .is_bad_input("network");
+    let elsewhere = world.run(&["verify-settlement", &file, "--genesis", &other, "--json"]);
+    assert_eq!(elsewhere.json(1)["valid"], false);
+    let none = world.text("none");
+    world
+        .run(&["verify-settlement", &none, "--genesis", &genesis])
+        .is_bad_input("cannot read");
 
     // the stopped node
     assert_eq!(node.terminate(world, "node").0, Some(0));

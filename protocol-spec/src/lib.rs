@@ -20,6 +20,7 @@ pub mod limits;
 pub mod metric;
 pub mod scorer;
 pub mod sealed;
+pub mod settlement_certificate;
 pub mod state;
 pub mod statement;
 pub mod transactions;

@@ -61,3 +61,8 @@ pub const MAX_PROPOSAL_LEAD_MS: u64 = 2_000;
 
 /// Entries of one table of a state that is read back from a store.
 pub const MAX_STATE_ENTRIES: usize = 1 << 26;
+
+/// Bytes of a commit certificate: one signature of each validator, and what is signed.
+pub const MAX_COMMIT_CERTIFICATE_BYTES: usize = 64 + MAX_VALIDATORS * 96;
+/// Changes of the validator set that a settlement certificate may show.
+pub const MAX_SET_CHANGES: usize = 4_096;

@@ -6,6 +6,7 @@
 //! compares the outcome with the records of a stopped node ([`audit_folder`]) or the answers of a running one
 //! ([`audit_node`]). Whatever differs is named with its place. The audited folder is never changed.
 
+mod certificate;
 mod claims;
 mod explain;
 mod explanation;
@@ -20,6 +21,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+pub use certificate::{CertificateRefusal, ExportError, export_settlement, verify_settlement};
 pub use explain::{Asked, explain};
 pub use explanation::{Explanation, PaymentTold, Told, TransactionTold, Why};
 pub use folder::DataFolder;

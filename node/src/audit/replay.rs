@@ -180,7 +180,7 @@ impl Replay {
         };
         let verified = verify_certificate(
             &self.state.network(),
-            &validators(&self.state),
+            &members(self.state.validators()),
             &certificate,
             Height::new(height),
             &certificate.block,
@@ -231,9 +231,9 @@ impl Replay {
     }
 }
 
-/// Who signs the block after a state.
-pub(super) fn validators(state: &State) -> Vec<Validator> {
-    let members = state.validators().iter();
+/// Validators as certificates are checked against.
+pub(super) fn members(validators: &[agon_protocol::governance::Validator]) -> Vec<Validator> {
+    let members = validators.iter();
     members
         .map(|member| Validator {
             account: member.account,

@@ -20,6 +20,7 @@ mod proof;
 mod register;
 mod registration;
 mod sender;
+mod settlement;
 mod submit;
 mod task;
 mod validator;
@@ -110,6 +111,11 @@ enum Command {
     Audit(audit::AuditArguments),
     /// Say why a competitor's result in a competition is what it is
     Explain(explain::ExplainArguments),
+    /// Hand a competition's result to somebody who has nothing but the genesis
+    #[command(subcommand)]
+    Settlement(settlement::SettlementCommand),
+    /// Check a file of `agon settlement export` against the genesis
+    VerifySettlement(settlement::VerifyArguments),
 }
 
 /// How a command that did its work ended.
@@ -191,5 +197,7 @@ fn execute(command: Command, session: &Session) -> Result<Outcome, Failure> {
         Command::Verify(arguments) => proof::verify(&arguments, session),
         Command::Audit(arguments) => audit::run(&arguments, session),
         Command::Explain(arguments) => explain::run(&arguments, session),
+        Command::Settlement(command) => settlement::run(&command, session),
+        Command::VerifySettlement(arguments) => settlement::verify(&arguments, session),
     }
 }

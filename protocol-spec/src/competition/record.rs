@@ -445,21 +445,18 @@ impl Encode for Competition {
     }
 }
 
-impl Decode for Competition {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let spec = CompetitionSpec::decode(reader)?;
-        let (id, host) = (CompetitionId::decode(reader)?, AccountId::decode(reader)?);
-        let spec_digest = SpecDigest::decode(reader)?;
-        if spec_digest != spec.digest() {
-            return Err(DecodeError::Invalid {
-                what: "digest of the terms",
-            });
-        }
+impl Competition {
+    /// Reads what [`Competition::encode_summary`] wrote, next to the terms. Whoever needs these to be the record's own compares
+    /// their digest with `spec_digest`.
+    pub(crate) fn decode_summary(
+        reader: &mut Reader<'_>,
+        spec: Arc<CompetitionSpec>,
+    ) -> Result<Self, DecodeError> {
         Ok(Self {
-            id,
-            host,
-            spec: Arc::new(spec),
-            spec_digest,
+            id: CompetitionId::decode(reader)?,
+            host: AccountId::decode(reader)?,
+            spec,
+            spec_digest: SpecDigest::decode(reader)?,
             prize: Amount::decode(reader)?,
             bond: Amount::decode(reader)?,
             opened: Position::decode(reader)?,
@@ -470,5 +467,19 @@ impl Decode for Competition {
             registrations: reader.list(MAX_REGISTRATIONS, REGISTRATION_BYTES, "registrations")?,
             ending: Option::decode(reader)?,
         })
+    }
+}
+
+impl Decode for Competition {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let spec = CompetitionSpec::decode(reader)?;
+        let digest = spec.digest();
+        let competition = Self::decode_summary(reader, Arc::new(spec))?;
+        match competition.spec_digest == digest {
+            true => Ok(competition),
+            false => Err(DecodeError::Invalid {
+                what: "digest of the terms",
+            }),
+        }
     }
 }

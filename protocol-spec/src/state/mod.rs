@@ -2,6 +2,7 @@
 //! [`crate::transition`] changes it.
 
 mod account;
+mod parts;
 mod snapshot;
 mod table;
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 pub use account::Account;
 pub(crate) use account::Accounts;
+pub use parts::RootParts;
 pub use snapshot::RestoreError;
 use table::{Leaf, Table};
 
@@ -151,6 +153,16 @@ impl State {
     /// Every competition, ended ones too, in the order of their names.
     pub fn competitions(&self) -> impl Iterator<Item = &Arc<Competition>> {
         self.competitions.iter().map(|(_, competition)| competition)
+    }
+
+    /// Every competition in the bucket that `id` belongs to, in the order of their names.
+    pub(crate) fn competitions_beside(
+        &self,
+        id: &CompetitionId,
+    ) -> impl Iterator<Item = &Arc<Competition>> {
+        self.competitions
+            .beside(id)
+            .map(|(_, competition)| competition)
     }
 
     /// A competition's phase at this state's time.

@@ -94,8 +94,15 @@ impl<K: Key, V: Clone + Leaf> Table<K, V> {
     /// Appends the digest of each bucket, first to last. A bucket's digest covers the number of its entries and each
     /// entry's key and record, in the order of the keys.
     pub(crate) fn encode_digests(&self, out: &mut Vec<u8>) {
-        for bucket in &self.buckets {
-            let digest = bucket.digest.get_or_init(|| {
+        for digest in self.digests() {
+            digest.encode(out);
+        }
+    }
+
+    /// The digest of each bucket, first to last.
+    pub(crate) fn digests(&self) -> impl Iterator<Item = BucketDigest> + '_ {
+        self.buckets.iter().map(|bucket| {
+            *bucket.digest.get_or_init(|| {
                 let mut bytes = Vec::new();
                 encode_length(bucket.entries.len(), &mut bytes);
                 for (key, value) in &bucket.entries {
@@ -103,8 +110,12 @@ impl<K: Key, V: Clone + Leaf> Table<K, V> {
                     value.leaf(&mut bytes);
                 }
                 BucketDigest::of(&bytes)
-            });
-            digest.encode(out);
-        }
+            })
+        })
+    }
+
+    /// The entries of the bucket that a key belongs to, in the order of the keys.
+    pub(crate) fn beside(&self, key: &K) -> impl Iterator<Item = (&K, &V)> {
+        self.buckets[usize::from(key.bucket())].entries.iter()
     }
 }

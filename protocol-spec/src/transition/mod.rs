@@ -20,6 +20,8 @@ pub use error::{BlockError, TransactionError};
 pub use governing::possession_bytes;
 pub use outcome::{Event, Outcome, Payment, PaymentReason, Receipt};
 pub use questions::open_questions;
+pub use settlement::Settlement;
+pub(crate) use settlement::return_stakes;
 
 use crate::block::{Block, EMPTY_BLOCK_BYTES};
 use crate::codec::Encode;

@@ -8,6 +8,29 @@ use crate::state::State;
 use crate::transition::{Event, Payment, PaymentReason};
 use crate::units::Amount;
 
+/// How a competition ends when its time has come: a function of its record alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settlement {
+    /// The ranks, first to last; none when the competition is void.
+    pub ranks: Vec<Rank>,
+    /// Who receives what.
+    pub payments: Vec<Payment>,
+    /// What of the bond could not be split.
+    pub to_treasury: Amount,
+    /// Why there is no winner, if there is none.
+    pub void: Option<VoidReason>,
+}
+
+impl Settlement {
+    /// The settlement of a competition that holds its prize, its bond and every deposit that was not lost.
+    pub fn of(competition: &Competition) -> Self {
+        match competition.key {
+            None => void_for_missed_key(competition),
+            Some(_) => settle(competition),
+        }
+    }
+}
+
 /// # Rule SET-1
 /// The first block at or after a competition's deadline ends it, before the block's transactions: at `prove_until` when
 /// the key is released, at `key_until` when it is not.
@@ -16,11 +39,40 @@ pub(super) fn settle_due(state: &mut State, events: &mut Vec<Event>) {
         let competition = state
             .shared_competition(&id)
             .expect("a deadline belongs to a competition");
-        let event = match competition.key {
-            None => void_for_missed_key(state, &competition),
-            Some(_) => settle(state, &competition),
+        let Settlement {
+            ranks,
+            payments,
+            to_treasury,
+            void,
+        } = Settlement::of(&competition);
+        let height = state.height;
+        let ending = match void {
+            Some(reason) => Ending::Void { height, reason },
+            None => Ending::Paid { height },
         };
-        events.push(event);
+        close(
+            state,
+            &id,
+            Close {
+                payments: &payments,
+                ranks: &ranks,
+                to_treasury,
+                ending,
+            },
+        );
+        events.push(match void {
+            Some(reason) => Event::Voided {
+                competition: id,
+                reason,
+                payments,
+                to_treasury,
+            },
+            None => Event::Settled {
+                competition: id,
+                ranks,
+                payments,
+            },
+        });
     }
 }
 
@@ -31,7 +83,7 @@ pub(super) fn settle_due(state: &mut State, events: &mut Vec<Event>) {
 /// # Rule VOID-3
 /// When no registration is ranked, the competition is void: prize and bond return to the host, and every deposit that
 /// was not lost to its owner.
-fn settle(state: &mut State, competition: &Competition) -> Event {
+fn settle(competition: &Competition) -> Settlement {
     let ranks = leaderboard(competition);
     let mut payments = Vec::new();
     let mut unclaimed = competition.prize;
@@ -62,35 +114,12 @@ fn settle(state: &mut State, competition: &Competition) -> Event {
     payments.push(to_host(competition, competition.bond, PaymentReason::Bond));
     payments.extend(return_deposits(competition));
     payments.retain(|payment| payment.amount > Amount::ZERO);
-
-    let (id, height) = (competition.id, state.height);
-    let (to_treasury, reason) = (Amount::ZERO, VoidReason::NoScore);
-    let ending = match ranks.is_empty() {
-        true => Ending::Void { height, reason },
-        false => Ending::Paid { height },
-    };
-    close(
-        state,
-        &id,
-        Close {
-            payments: &payments,
-            ranks: &ranks,
-            to_treasury,
-            ending,
-        },
-    );
-    match ranks.is_empty() {
-        true => Event::Voided {
-            competition: id,
-            reason,
-            payments,
-            to_treasury,
-        },
-        false => Event::Settled {
-            competition: id,
-            ranks,
-            payments,
-        },
+    let void = ranks.is_empty().then_some(VoidReason::NoScore);
+    Settlement {
+        ranks,
+        payments,
+        to_treasury: Amount::ZERO,
+        void,
     }
 }
 
@@ -101,7 +130,7 @@ fn settle(state: &mut State, competition: &Competition) -> Event {
 /// # Rule VOID-2
 /// Its bond is split equally among the registrations, rounded down, and the rest goes to the treasury; without a
 /// registration it returns to the host.
-fn void_for_missed_key(state: &mut State, competition: &Competition) -> Event {
+fn void_for_missed_key(competition: &Competition) -> Settlement {
     let mut payments = vec![to_host(
         competition,
         competition.prize,
@@ -129,31 +158,16 @@ fn void_for_missed_key(state: &mut State, competition: &Competition) -> Event {
         }
     }
     payments.retain(|payment| payment.amount > Amount::ZERO);
-    let (id, reason) = (competition.id, VoidReason::KeyMissed);
-    let ending = Ending::Void {
-        height: state.height,
-        reason,
-    };
-    close(
-        state,
-        &id,
-        Close {
-            payments: &payments,
-            ranks: &[],
-            to_treasury,
-            ending,
-        },
-    );
-    Event::Voided {
-        competition: id,
-        reason,
+    Settlement {
+        ranks: Vec::new(),
         payments,
         to_treasury,
+        void: Some(VoidReason::KeyMissed),
     }
 }
 
 /// Prize and bond, back to the host.
-pub(super) fn return_stakes(competition: &Competition) -> Vec<Payment> {
+pub(crate) fn return_stakes(competition: &Competition) -> Vec<Payment> {
     vec![
         to_host(
             competition,

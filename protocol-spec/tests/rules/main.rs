@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod blocks;
+mod certificates;
 mod competing;
 mod encoding;
 mod genesis;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use agon_network::BlobStore;
 use agon_protocol::codec::Encode;
 use agon_protocol::competition::BlobRef;
-use agon_protocol::digest::BlobId;
+use agon_protocol::digest::{BlobId, CompetitionId};
 use agon_protocol::genesis::{Genesis, GenesisBalance};
 use agon_protocol::identity::AccountId;
 use agon_protocol::judge::{Judge, ProofClaim, TestSetClaim, Verdict as Found};
@@ -63,6 +63,7 @@ const PROOFS: [&[u8]; 3] = [b"valid one", b"valid two", b"wrong"];
 struct World {
     dir: TempDir,
     genesis: Genesis,
+    competition: CompetitionId,
 }
 
 impl World {
@@ -132,7 +133,11 @@ impl World {
         }
         assert_eq!(ledger.state().total(), ledger.state().supply());
         drop(ledger);
-        Self { dir, genesis }
+        Self {
+            dir,
+            genesis,
+            competition,
+        }
     }
 
     fn audit(&self) -> Report {
@@ -557,4 +562,33 @@ fn a_transfer_is_a_block_like_any_other() {
     let report = audit(dir.path(), &genesis, true);
     assert_eq!(report.verdict, Verdict::Green, "{report}");
     assert_eq!(right(&report, Subject::Receipts), 1);
+}
+
+#[test]
+fn an_exported_settlement_is_proven_by_the_genesis_and_no_byte_of_it_may_change() {
+    let world = World::new(9);
+    let folder = DataFolder::open(world.dir.path(), world.genesis.network_id()).unwrap();
+    let bytes = export_settlement(&folder, &world.genesis, world.competition).unwrap();
+    let proven = verify_settlement(&bytes, &world.genesis).unwrap();
+    assert_eq!(proven.height.get(), 6);
+    let ranks: Vec<_> = proven
+        .settlement
+        .ranks
+        .iter()
+        .map(|rank| (rank.competitor, rank.amount.get()))
+        .collect();
+    assert_eq!(ranks, [(account(3), 100), (account(2), 0)]);
+    assert!(verify_settlement(&bytes, &genesis("another")).is_err());
+    let mut sampler = Sampler(11);
+    for _ in 0..400 {
+        let (at, mask) = (sampler.next(bytes.len()), 1 << sampler.next(8));
+        let mut changed = bytes.clone();
+        changed[at] ^= mask;
+        assert!(
+            verify_settlement(&changed, &world.genesis).is_err(),
+            "byte {at}, mask {mask}"
+        );
+    }
+    let none = export_settlement(&folder, &world.genesis, CompetitionId::of(b"none"));
+    assert!(matches!(none, Err(ExportError::NotEnded(_))));
 }
