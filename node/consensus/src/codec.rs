@@ -172,13 +172,15 @@ mod tests {
     }
 
     fn part() -> StreamMessage<Part> {
-        let keys = Keys::new(NetworkId::of(b"n"), SigningKey::from_bytes(&[1; 32]));
+        let folder = tempfile::tempdir().unwrap();
+        let key = SigningKey::from_bytes(&[1; 32]);
+        let keys = Keys::open(folder.path(), NetworkId::of(b"n"), key).unwrap();
         let (height, round, block) = (EngineHeight(3), Round::new(1), b"block".to_vec());
         let part = Part {
             height,
             round,
             proposer: keys.address(),
-            signature: keys.sign_part(height, round, &BlockId::of(&block)),
+            signature: keys.sign_part(height, round, &BlockId::of(&block)).unwrap(),
             block,
         };
         let stream = StreamId::new(Bytes::from_static(b"stream"));

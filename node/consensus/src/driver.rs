@@ -38,6 +38,7 @@ use crate::context::{EngineContext, EngineHeight, Part};
 use crate::error::ConsensusError;
 use crate::evidence;
 use crate::members::Members;
+use crate::progress::Progress;
 use crate::proposals::{Proposals, Standing};
 use crate::signing::{Checker, Keys};
 use crate::undecided::{Slot, UndecidedBlocks};
@@ -67,6 +68,7 @@ pub(crate) struct Parts {
     pub(crate) events: RxEvent<EngineContext>,
     pub(crate) consensus: ConsensusRef<EngineContext>,
     pub(crate) network: NetworkRef<EngineContext>,
+    pub(crate) progress: Progress,
     pub(crate) wake: Arc<Notify>,
     pub(crate) stop: CancellationToken,
 }
@@ -155,6 +157,9 @@ impl Driver {
                 Err(TryRecvError::Lagged(_)) => {}
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
+        }
+        if let Some(reason) = self.parts.keys.signed().take_refusal() {
+            return ConsensusError::Contradiction(reason);
         }
         match self.log_failure.take() {
             Some(reason) => ConsensusError::WriteAheadLog {
@@ -264,6 +269,7 @@ impl Driver {
         round: Round,
     ) -> Result<Vec<ProposedValue<EngineContext>>, ConsensusError> {
         let number = round.as_u32().unwrap_or(0);
+        self.parts.progress.round(height.0, number);
         if self.proposals.height() != height.0 {
             self.proposals.start(height.0);
             self.supported.clear();
@@ -339,10 +345,11 @@ impl Driver {
         if self.next.is_alone(&self.parts.keys) {
             return;
         }
-        let signature = self
-            .parts
-            .keys
-            .sign_part(height, round, &BlockId::of(&block));
+        let id = BlockId::of(&block);
+        let Some(signature) = self.parts.keys.sign_part(height, round, &id) else {
+            debug!(%height, %round, "a block of an earlier round is not sent again");
+            return;
+        };
         let part = Part {
             height,
             round,
@@ -668,7 +675,8 @@ impl Driver {
             match evidence.verify(&self.parts.network_id, &members.validators) {
                 Err(error) => debug!(%validator, %height, %error, "not evidence of double-signing"),
                 Ok(()) => {
-                    warn!(%validator, %height, round = evidence.round, "a validator signed contradicting messages");
+                    self.parts.progress.contradicted();
+                    warn!(event = "equivocation", %validator, %height, round = evidence.round, "a validator signed contradicting messages");
                     if let Err(error) = self.parts.application.evidence(&evidence) {
                         error!(%error, "the evidence of double-signing was not stored");
                     }

@@ -30,7 +30,8 @@ pub enum ConsensusError {
     /// The write-ahead log cannot be read or written.
     #[error(
         "the write-ahead log {path} cannot be used: {reason}; make sure that no other node uses this folder and that the disk is sound. \
-         do not delete it, for without it this validator could sign twice. If it is damaged, run this node with a new validator key"
+         do not delete it, for without it this validator could sign twice. If it is damaged, run `agon node hold`, which sets it aside and has \
+         the validator observe until it is safe to vote"
     )]
     WriteAheadLog {
         /// The file.
@@ -38,6 +39,38 @@ pub enum ConsensusError {
         /// What went wrong.
         reason: String,
     },
+    /// The write-ahead log is older than the last vote, or lost its end.
+    #[error(
+        "the write-ahead log {path} holds {found} of the {signed} votes that this validator signed at height {height}; \
+         it may not vote again at that height"
+    )]
+    VotesMissing {
+        /// The file.
+        path: PathBuf,
+        /// The height at which this validator may not vote again.
+        height: u64,
+        /// Votes that were signed there.
+        signed: u32,
+        /// Those of them that the log holds.
+        found: u32,
+    },
+    /// The record of what was signed last cannot be used.
+    #[error(
+        "{path}, which says what this validator signed last, cannot be used: {reason}; make sure that the disk is sound and has space. \
+         do not delete it, for without it this validator could sign twice. If it is damaged, run `agon node hold`, which sets it aside and \
+         has the validator observe until it is safe to vote"
+    )]
+    SignedRecord {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The engine wanted a signature that contradicts an earlier one.
+    #[error(
+        "refused to sign: {0}; start the node again. If this repeats, run `agon node hold`, which has the validator observe until it is safe to vote"
+    )]
+    Contradiction(String),
     /// A proposal cannot be stored or read.
     #[error(
         "undecided blocks cannot be stored in {path}: {source}; free disk space or repair the permissions, and start again"

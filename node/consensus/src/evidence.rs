@@ -289,7 +289,9 @@ mod tests {
     }
 
     fn keys() -> Keys {
-        Keys::new(network(), SigningKey::from_bytes(&[1; 32]))
+        // a new record each time: the keys of a validator sign no contradiction
+        let folder = tempfile::tempdir().unwrap();
+        Keys::open(folder.path(), network(), SigningKey::from_bytes(&[1; 32])).unwrap()
     }
 
     fn validators() -> Vec<Validator> {

@@ -13,8 +13,11 @@ mod driver;
 mod error;
 mod evidence;
 mod members;
+mod log;
+mod progress;
 mod proposals;
 mod running;
+mod signed;
 mod signing;
 mod undecided;
 
@@ -25,4 +28,5 @@ pub use certificate::{
 pub use config::{Config, Timeouts};
 pub use error::ConsensusError;
 pub use evidence::{Contradiction, Evidence, EvidenceError, Message};
+pub use progress::Progress;
 pub use running::{Engine, Waker};

@@ -38,6 +38,7 @@ use crate::config::{Config, Timeouts};
 use crate::context::EngineContext;
 use crate::driver::{Driver, MAX_SYNC_BYTES, Parts};
 use crate::error::ConsensusError;
+use crate::progress::Progress;
 use crate::signing::Keys;
 use crate::undecided::UndecidedBlocks;
 
@@ -51,6 +52,7 @@ const MESSAGE_OVERHEAD: usize = 256 << 10;
 #[derive(Debug)]
 pub struct Engine {
     address: SocketAddr,
+    progress: Progress,
     waker: Waker,
     stop: DropGuard,
     task: Option<JoinHandle<Result<(), ConsensusError>>>,
@@ -82,7 +84,11 @@ impl Engine {
         let address = free_address(config.listen)?;
         let undecided = UndecidedBlocks::open(config.home.join("undecided"))?;
         let log = config.home.join("votes.wal");
-        let (actors, mut messages) = Actors::spawn(&config, address, &log).await?;
+        let keys = Keys::open(&config.home, config.network, config.key.clone())?;
+        let tip = application.height().get();
+        crate::log::check(&log, keys.signed(), &keys.address(), tip)?;
+        let progress = Progress::new(keys.shared_signed());
+        let (actors, mut messages) = Actors::spawn(&config, keys.clone(), address, &log).await?;
 
         // The engine does not say when it could not listen; then this first message never comes.
         let first = match timeout(PATIENCE, messages.recv()).await {
@@ -99,7 +105,7 @@ impl Engine {
         let mut driver = Driver::new(Parts {
             application,
             network_id: config.network,
-            keys: Keys::new(config.network, config.key),
+            keys: keys.clone(),
             timeouts: linear(&config.timeouts),
             max_block_bytes: config.max_block_bytes,
             idle: config.idle,
@@ -109,6 +115,7 @@ impl Engine {
             events: actors.events.subscribe(),
             consensus: actors.consensus.clone(),
             network: actors.network.clone(),
+            progress: progress.clone(),
             wake: wake.clone(),
             stop: stop.clone(),
         });
@@ -119,11 +126,15 @@ impl Engine {
                 // The actors wait for the driver's answers; without it they give up at once.
                 drop(driver);
                 actors.stop(&log, result.is_err()).await;
+                if let Err(error) = keys.signed().flush() {
+                    warn!(%error, "the record of what was signed is not flushed");
+                }
                 result
             })
         });
         Ok(Self {
             address,
+            progress,
             waker: Waker(wake),
             stop: stop.drop_guard(),
             task: Some(task),
@@ -133,6 +144,11 @@ impl Engine {
     /// Where it listens for other validators.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What it has done so far, also while it runs on.
+    pub fn progress(&self) -> Progress {
+        self.progress.clone()
     }
 
     /// A handle to wake it.
@@ -298,10 +314,10 @@ impl Actors {
     /// registry of metrics for all nodes of a process, and hides which part failed.
     async fn spawn(
         config: &Config,
+        keys: Keys,
         address: SocketAddr,
         log_path: &Path,
     ) -> Result<(Self, mpsc::Receiver<AppMsg<EngineContext>>), ConsensusError> {
-        let keys = Keys::new(config.network, config.key.clone());
         let engine_config = engine_config(config, address);
         let sync_config = sync_config(config);
         let registry = SharedRegistry::new(Registry::default(), None);
@@ -453,15 +469,7 @@ async fn open_log(
             reason,
         }
     };
-    read_log(path).map_err(|error| failed(error.to_string()))?;
     spawn::spawn_wal_actor(&EngineContext, Borsh, path, registry, node.clone())
         .await
         .map_err(|error| failed(format!("{error:#}")))
-}
-
-/// Reads the log once before the engine does: at a damaged entry the engine stops, but cuts the log off there, and would vote
-/// again at the next start as if it had signed nothing.
-fn read_log(path: &Path) -> io::Result<()> {
-    let mut log = engine_wal::Log::open(path)?;
-    log.iter()?.try_for_each(|entry| entry.map(drop))
 }

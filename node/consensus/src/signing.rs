@@ -3,6 +3,9 @@
 //! Every message begins with a context string of its own purpose and the network id, so no signature can be
 //! carried to another network or passed off as another kind of message (and none as a transaction's).
 
+use std::path::Path;
+use std::sync::Arc;
+
 use agon_protocol::codec::Encode;
 use agon_protocol::digest::{BlockId, NetworkId};
 use agon_protocol::identity::AccountId;
@@ -17,6 +20,8 @@ use engine_signing::{Error, VerificationResult};
 use crate::context::{
     Address, EngineContext, EngineHeight, EngineSignature, Proposal, Value, Vote,
 };
+use crate::error::ConsensusError;
+use crate::signed::{Signed, Step};
 
 const VOTE: &[u8] = b"agon 2026-11 consensus vote";
 const PROPOSAL: &[u8] = b"agon 2026-11 consensus proposal";
@@ -108,16 +113,38 @@ pub(crate) fn verify(account: &AccountId, message: &[u8], signature: &[u8; 64]) 
     })
 }
 
-/// The validator's key, bound to one network.
+/// The validator's key, bound to one network and to what it signed before.
 #[derive(Clone)]
 pub(crate) struct Keys {
     network: NetworkId,
     key: SigningKey,
+    signed: Arc<Signed>,
 }
 
 impl Keys {
-    pub(crate) fn new(network: NetworkId, key: SigningKey) -> Self {
-        Self { network, key }
+    /// Takes the record of the key from `home`, or begins it.
+    pub(crate) fn open(
+        home: &Path,
+        network: NetworkId,
+        key: SigningKey,
+    ) -> Result<Self, ConsensusError> {
+        let account = AccountId::from_raw(key.verifying_key().to_bytes());
+        let signed = Arc::new(Signed::open(home, network, account)?);
+        Ok(Self {
+            network,
+            key,
+            signed,
+        })
+    }
+
+    /// The same, for whoever watches.
+    pub(crate) fn shared_signed(&self) -> Arc<Signed> {
+        self.signed.clone()
+    }
+
+    /// What was signed last.
+    pub(crate) fn signed(&self) -> &Signed {
+        &self.signed
     }
 
     pub(crate) fn address(&self) -> Address {
@@ -135,13 +162,29 @@ impl Keys {
         blake3::derive_key("agon 2026-11 consensus connection key", self.key.as_bytes())
     }
 
+    /// Nothing when another block was signed for this round before, or a later round was begun.
     pub(crate) fn sign_part(
         &self,
         height: EngineHeight,
         round: Round,
         block: &BlockId,
-    ) -> EngineSignature {
-        self.sign(&part_bytes(&self.network, height, round, block))
+    ) -> Option<EngineSignature> {
+        let message = part_bytes(&self.network, height, round, block);
+        let permitted = self.permit(height, round, Step::Part, &message);
+        permitted.ok().map(|()| self.sign(&message))
+    }
+
+    fn permit(
+        &self,
+        height: EngineHeight,
+        round: Round,
+        step: Step,
+        message: &[u8],
+    ) -> Result<(), Error> {
+        let round = u64::try_from(round.as_i64()).map_err(Error::from_source)?;
+        self.signed
+            .permit(height.0, round, step, message)
+            .map_err(Error::from_source)
     }
 
     fn sign(&self, message: &[u8]) -> EngineSignature {
@@ -152,7 +195,13 @@ impl Keys {
 #[async_trait]
 impl Signer<EngineContext> for Keys {
     async fn sign_vote(&self, vote: Vote) -> Result<SignedMessage<EngineContext, Vote>, Error> {
-        let signature = self.sign(&Checker::vote(&self.network, &vote));
+        let message = Checker::vote(&self.network, &vote);
+        let step = match vote.kind {
+            VoteType::Prevote => Step::Prevote,
+            VoteType::Precommit => Step::Precommit,
+        };
+        self.permit(vote.height, vote.round, step, &message)?;
+        let signature = self.sign(&message);
         Ok(SignedMessage::new(vote, signature))
     }
 
@@ -160,7 +209,9 @@ impl Signer<EngineContext> for Keys {
         &self,
         proposal: Proposal,
     ) -> Result<SignedMessage<EngineContext, Proposal>, Error> {
-        let signature = self.sign(&proposal_bytes(&self.network, &proposal));
+        let message = proposal_bytes(&self.network, &proposal);
+        self.permit(proposal.height, proposal.round, Step::Proposal, &message)?;
+        let signature = self.sign(&message);
         Ok(SignedMessage::new(proposal, signature))
     }
 

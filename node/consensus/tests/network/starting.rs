@@ -107,6 +107,55 @@ async fn stops_at_a_log_entry_it_cannot_decode_instead_of_voting_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn refuses_to_sign_a_second_proposal_after_its_log_and_its_blocks_are_lost() {
+    let mut cluster = Cluster::new(4).await;
+    let (node, log) = stopped_with_votes_in_its_log(&mut cluster).await;
+    std::fs::remove_file(&log).unwrap();
+    std::fs::remove_dir_all(node.config.home.join("undecided")).unwrap();
+    // its ledger would make another block now
+    node.start().await.unwrap();
+    let error = node.failed().await;
+    assert!(matches!(error, ConsensusError::Contradiction(_)), "{error}");
+    assert!(error.to_string().contains("agon node hold"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signs_the_same_again_after_its_log_alone_is_lost() {
+    let mut cluster = Cluster::new(4).await;
+    let (_, log) = stopped_with_votes_in_its_log(&mut cluster).await;
+    std::fs::remove_file(&log).unwrap();
+    for node in &mut cluster.nodes {
+        node.start().await.unwrap();
+    }
+    cluster.agree(&[0, 1, 2, 3], 3).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejects_a_damaged_record_of_what_was_signed_and_leaves_it_alone() {
+    let mut cluster = Cluster::new(4).await;
+    let (node, _) = stopped_with_votes_in_its_log(&mut cluster).await;
+    let files = std::fs::read_dir(&node.config.home).unwrap();
+    let mut paths = files.map(|file| file.unwrap().path());
+    let record = paths
+        .find(|path| path.to_string_lossy().contains("signed-"))
+        .unwrap();
+    let mut bytes = std::fs::read(&record).unwrap();
+    bytes[80] ^= 1;
+    std::fs::write(&record, &bytes).unwrap();
+    let error = node.start().await.unwrap_err();
+    assert!(
+        matches!(error, ConsensusError::SignedRecord { .. }),
+        "{error}"
+    );
+    assert!(
+        error.to_string().contains(record.to_str().unwrap()),
+        "{error}"
+    );
+    assert_eq!(std::fs::read(&record).unwrap(), bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn stops_when_the_ledger_fails_and_goes_on_once_it_is_repaired() {
     let mut cluster = Cluster::started(1).await;
     cluster.agree(&[0], 2).await;
