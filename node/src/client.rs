@@ -17,7 +17,8 @@ use ureq::http::Response;
 
 use crate::api::types::{
     AccountView, Admitted, BlockView, CompetitionSummary, CompetitionView, ErrorBody, EvidenceView,
-    Leaderboard, RegistrationView, Status, StoredBlob, TransactionStatus, ValidatorsView,
+    Leaderboard, Readiness, RegistrationView, Status, StoredBlob, TransactionStatus,
+    ValidatorsView,
 };
 
 /// Connecting to a node takes one round trip; longer means that nobody is there.
@@ -117,6 +118,18 @@ impl Client {
     /// Returns once a block above `height` is final, or after about 20 seconds.
     pub fn wait(&self, height: u64) -> Result<Status, ClientError> {
         self.get_json(&format!("/v1/wait?height={height}"))
+    }
+
+    /// Whether the node is ready, and if not, why.
+    pub fn ready(&self) -> Result<Readiness, ClientError> {
+        let mut answer = self.agent.get(self.address("/ready")).call();
+        // a no is an answer too
+        if let Ok(response) = &mut answer
+            && response.status().as_u16() == 503
+        {
+            *response.status_mut() = ureq::http::StatusCode::OK;
+        }
+        self.json(answer)
     }
 
     /// Balance and next nonce of an account.

@@ -1,12 +1,14 @@
 //! The Agon node as a library: ledger, mempool, verification, HTTP API and their composition into one process.
 
 pub mod api;
+pub mod archive;
 pub mod audit;
 pub mod client;
 pub mod config;
 pub mod keys;
 pub mod ledger;
 pub mod mempool;
+pub mod metrics;
 pub mod node;
 pub mod sealed;
 pub mod verification;

@@ -137,6 +137,87 @@ fn refuses_to_run_a_folder_without_a_node_or_with_bad_settings() {
 }
 
 #[test]
+fn config_checks_what_a_node_would_run_with_and_shows_it() {
+    let world = network();
+    let folder = world.text("node");
+    let config = |more: &[&str]| {
+        let line = [&["node", "config", "--data-dir", &folder], more].concat();
+        world.run_as("operator", &line)
+    };
+    let checked = config(&["--check"]);
+    checked.succeeds();
+    assert_eq!(checked.stdout, "");
+    let shown = config(&[]);
+    shown.succeeds();
+    let file = fs::read_to_string(world.path("node/config.toml")).unwrap();
+    assert_eq!(shown.stdout.trim_end(), file.trim_end());
+    assert_eq!(config(&["--json"]).json(0)["log"]["format"], "text");
+
+    let edited = file.replace("idle_ms =", "idle_msec =");
+    fs::write(world.path("node/config.toml"), edited).unwrap();
+    config(&["--check"]).is_bad_input("did you mean consensus.idle_ms?");
+    for (name, value, cause) in [
+        ("filter", "\"=x=\"", "no log filter"),
+        ("bootstrap", "[\"nowhere\"]", "not a multiaddress"),
+        (
+            "peers",
+            "[\"/dns4/a/tcp/1\"]",
+            "an IP address and a TCP port",
+        ),
+        ("genesis", "\"none.json\"", "none.json"),
+        ("key", "\"config.toml\"", "is not a key"),
+    ] {
+        fs::write(world.path("node/config.toml"), &file).unwrap();
+        set(&world.path("node"), name, value);
+        config(&["--check"]).is_bad_input(cause);
+    }
+    let defaults = world.run(&["node", "config", "--defaults"]);
+    let documented = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/config.toml");
+    let documented = fs::read_to_string(documented).unwrap();
+    assert_eq!(defaults.stdout.trim_end(), documented.trim_end());
+}
+
+#[test]
+fn json_logs_name_events_and_hold_no_secret() {
+    let world = network();
+    set(&world.path("node"), "format", "\"json\"");
+    set(&world.path("node"), "filter", "\"trace\"");
+    let node = world.node("node");
+    let waited = format!("{}/v1/wait?height=0", node.url);
+    let answer = ureq::get(&waited).call().unwrap();
+    assert_eq!(answer.status(), 200);
+    let (code, log) = node.terminate(&world, "node");
+    assert_eq!(code, Some(0), "{log}");
+    let events: Vec<Value> = log
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    let event = |name: &str| {
+        let found = events.iter().find(|event| event["event"] == name);
+        found.unwrap_or_else(|| panic!("no {name} in {log}"))
+    };
+    assert_eq!(event("node_started")["fields"]["validates"], true);
+    assert_eq!(event("block_committed")["fields"]["height"], 1);
+    assert!(
+        events.iter().any(|event| event["level"] == "trace"),
+        "{log}"
+    );
+    for file in ["node.key", "swarm.key"] {
+        let secret = fs::read_to_string(world.path("node").join(file)).unwrap();
+        let secret = secret.trim();
+        let bytes: Vec<u8> = (0..32)
+            .map(|index| u8::from_str_radix(&secret[2 * index..2 * index + 2], 16).unwrap())
+            .collect();
+        let list = format!("{bytes:?}");
+        let list = list.trim_matches(['[', ']']);
+        assert!(
+            !log.contains(secret) && !log.contains(list),
+            "{file} is in the log"
+        );
+    }
+}
+
+#[test]
 fn refuses_an_occupied_port() {
     let world = network();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

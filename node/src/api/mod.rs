@@ -8,12 +8,14 @@ mod blobs;
 mod body;
 mod error;
 mod ledger;
+pub mod operations;
 mod peers;
 mod server;
 mod transactions;
 pub mod types;
 pub(crate) mod views;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,8 +33,11 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{ApiConfig, BlobConfig};
 use crate::ledger::Ledger;
 use crate::mempool::Mempool;
+use crate::metrics::Metrics;
 use crate::node::retention::Pruned;
+use crate::verification::Verification;
 use error::ApiError;
+use operations::{CurrentRole, Remembered};
 
 /// Long polls at once.
 const MAX_WAITING: usize = 256;
@@ -65,6 +70,14 @@ pub struct Api {
     pub has_engine: bool,
     /// Called when a transaction or a blob arrived.
     pub arrived: Box<dyn Fn() + Send + Sync>,
+    /// Proof verification, for its queue.
+    pub verification: Verification,
+    /// What the node counts.
+    pub metrics: Metrics,
+    /// What the node does in its network.
+    pub role: Arc<CurrentRole>,
+    /// Where the node writes.
+    pub data_dir: PathBuf,
     /// Ends long polls.
     pub shutdown: CancellationToken,
 }
@@ -82,6 +95,7 @@ struct Shared {
     api: Api,
     waiting: Semaphore,
     transfers: Arc<Semaphore>,
+    remembered: Remembered,
 }
 
 type Server = Arc<Shared>;
@@ -93,6 +107,7 @@ pub async fn serve(listener: TcpListener, api: Api) -> std::io::Result<()> {
         api,
         waiting: Semaphore::new(MAX_WAITING),
         transfers: Arc::new(Semaphore::new(MAX_TRANSFERS)),
+        remembered: Remembered::default(),
     });
     let limits = shared.api.connection_limits.clone();
     server::serve(listener, router(shared), &limits, shutdown, GRACE).await;
@@ -101,6 +116,9 @@ pub async fn serve(listener: TcpListener, api: Api) -> std::io::Result<()> {
 
 fn router(shared: Server) -> Router {
     Router::new()
+        .route("/health", get(operations::health))
+        .route("/ready", get(operations::ready))
+        .route("/metrics", get(operations::metrics))
         .route("/v1/status", get(ledger::status))
         .route("/v1/peers", get(peers::peers))
         .route("/v1/wait", get(ledger::wait))

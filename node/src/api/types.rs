@@ -87,6 +87,15 @@ pub struct BanView {
     pub reason: String,
 }
 
+/// `GET /health` and `GET /ready`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Readiness {
+    /// Whether the answer is yes; the status is then 200, otherwise 503.
+    pub ready: bool,
+    /// Why it is no, and what to do.
+    pub reasons: Vec<String>,
+}
+
 /// `GET /v1/accounts/{id}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountView {

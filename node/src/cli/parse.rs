@@ -119,14 +119,19 @@ pub(crate) fn now_ms() -> u64 {
     since_epoch(SystemTime::now())
 }
 
-/// A block time for people: `2026-12-01T18:00:00Z, in 2h 3m`.
-pub(crate) fn describe_moment(time_ms: u64) -> String {
+/// A time in milliseconds since 1970: `2026-12-01T18:00:00Z`.
+pub(crate) fn format_moment(time_ms: u64) -> String {
     let time = UNIX_EPOCH.checked_add(Duration::from_millis(time_ms));
     // the formatter covers the years up to 9999
-    let date = match time.filter(|_| time_ms < 253_402_300_800_000) {
+    match time.filter(|_| time_ms < 253_402_300_800_000) {
         Some(time) => humantime::format_rfc3339_seconds(time).to_string(),
         None => format!("{time_ms} ms"),
-    };
+    }
+}
+
+/// A block time for people: `2026-12-01T18:00:00Z, in 2h 3m`.
+pub(crate) fn describe_moment(time_ms: u64) -> String {
+    let date = format_moment(time_ms);
     let now = now_ms();
     let distance = Duration::from_secs(now.abs_diff(time_ms).div_ceil(1000));
     let distance = humantime::format_duration(distance);

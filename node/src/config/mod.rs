@@ -1,8 +1,11 @@
 //! The settings of a node: `config.toml` in its data folder, every setting with its explanation.
 //!
 //! A setting that the file does not name has its default; one that this version does not know is refused, so that a typing
-//! error never silently runs a default. Paths are relative to the data folder.
+//! error never silently runs a default. Paths are relative to the data folder. To add a setting, add a line to its section below:
+//! the table in [`table`] does the rest.
 
+pub mod table;
+mod text;
 mod values;
 
 use std::fs;
@@ -12,6 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use table::{Section, Setting, section};
 pub use values::{PruneAfter, SyncFrom, TrustPoint};
 
 /// Name of the settings file in the data folder.
@@ -44,15 +48,25 @@ pub enum ConfigError {
         /// What the parser says, with line and column.
         message: String,
     },
+    /// A name that is no setting.
+    #[error("there is no setting {name} in {}: {hint}", path.display())]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+        /// The name.
+        name: String,
+        /// What may have been meant.
+        hint: String,
+    },
     /// A setting outside its range.
     #[error("setting {name} is {found}, it must be {expected}: correct it in {CONFIG_FILE}")]
     Range {
         /// The setting.
-        name: &'static str,
+        name: String,
         /// Its value.
         found: String,
         /// What is accepted.
-        expected: &'static str,
+        expected: String,
     },
 }
 
@@ -81,128 +95,216 @@ pub struct NodeConfig {
     pub blobs: BlobConfig,
     /// Snapshots, and what an empty node starts from.
     pub sync: SyncConfig,
+    /// What is written about it all.
+    pub log: LogConfig,
 }
 
-/// Settings of the HTTP API.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ApiConfig {
-    /// Address and port; port 0 takes a free one.
-    pub listen: SocketAddr,
-    /// Connections in all.
-    pub connections: usize,
-    /// Connections of one IP address other than the loopback one.
-    pub connections_per_address: usize,
+/// All sections, in the order of the file.
+pub const SECTIONS: &[Section] = &[
+    NodeConfig::SECTION,
+    ApiConfig::SECTION,
+    SwarmConfig::SECTION,
+    ConsensusConfig::SECTION,
+    VerificationConfig::SECTION,
+    MempoolConfig::SECTION,
+    BlobConfig::SECTION,
+    SyncConfig::SECTION,
+    LogConfig::SECTION,
+];
+
+const fn path_setting(
+    name: &'static str,
+    meaning: &'static [&'static str],
+    example: &'static str,
+) -> Setting {
+    Setting {
+        name,
+        meaning,
+        unit: "",
+        least: 0,
+        greatest: u64::MAX,
+        example,
+    }
 }
 
-/// Settings of the public swarm.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SwarmConfig {
-    /// Multiaddress to listen on.
-    pub listen: String,
-    /// Multiaddresses (with `/p2p/PEER`) of nodes to join.
-    pub bootstrap: Vec<String>,
-    /// Whether to dial nodes that others tell of.
-    pub discover: bool,
-    /// Connections in all.
-    pub connections: u32,
-    /// Connections that others opened.
-    pub incoming_connections: u32,
-    /// Connections with one IP address.
-    pub connections_per_address: u32,
-    /// Incoming connections whose other end has not shown its key yet.
-    pub pending_connections: u32,
-    /// Transactions per second that are taken from one peer.
-    pub transactions_per_second: usize,
-    /// Their bytes.
-    pub transaction_bytes_per_second: usize,
-    /// Seconds that a peer which misbehaved stays away.
-    pub ban_s: u64,
-    /// Peer ids and IP addresses that are never let in.
-    pub banned: Vec<String>,
-    /// Peer ids and IP addresses that are never banned.
-    pub never_banned: Vec<String>,
+impl NodeConfig {
+    /// The settings before the first section.
+    pub const SECTION: Section = Section {
+        name: "",
+        meaning: &[],
+        settings: &[
+            path_setting(
+                "genesis",
+                &[
+                    " The network: its name, validators, balances and parameters. Every node of a network has the same file.",
+                ],
+                "",
+            ),
+            path_setting(
+                "key",
+                &[
+                    " The node's own key. With a validator's key the node validates; without one it observes.",
+                ],
+                "node.key",
+            ),
+        ],
+    };
 }
 
-/// Settings of the consensus engine; used by validators only.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ConsensusConfig {
-    /// Multiaddress for the other validators; they must know it, so its port is not 0 in a network of several.
-    pub listen: String,
-    /// Multiaddresses of the other validators' consensus ports.
-    pub peers: Vec<String>,
-    /// Longest pause between blocks when nothing happens, in milliseconds.
-    pub idle_ms: u64,
+section! {
+    /// The HTTP API.
+    pub struct ApiConfig in "api" {
+        /// Address and port. Whoever reaches it can use the node's bandwidth and disk: keep it on the loopback interface.
+        /// Port 0 takes a free one; addresses.json says which.
+        pub listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 7700));
+        /// Connections in all. Those above wait, or are turned away.
+        pub connections: usize = 512, "connections" from 1;
+        /// Connections of one IP address other than the loopback one.
+        pub connections_per_address: usize = 64, "connections" from 1;
+        /// `GET /ready` says no when this node is more blocks than this behind its best peer.
+        pub ready_blocks: u64 = 5, "blocks";
+        /// `GET /ready` says no when the last block is older. Longer than consensus.idle_ms, or a quiet network is never ready.
+        pub ready_seconds: u64 = 120, "seconds" from 1;
+    }
 }
 
-/// Settings of the verification pool.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct VerificationConfig {
-    /// Threads that verify proofs.
-    pub threads: usize,
-    /// Claims that may wait for a thread.
-    pub queue: usize,
-    /// Proofs of one competition that a thread verifies together.
-    pub batch: usize,
-    /// Opened test sets kept in memory.
-    pub open_test_sets: usize,
-    /// How much the threads stand back for the rest of the node: 0 (not) to 19.
-    pub niceness: u8,
-    /// Folder for proof generators, shared by all nodes of a machine; `generators` in the data folder when absent.
-    pub generators: Option<PathBuf>,
+section! {
+    /// The public swarm: transactions, blobs, certified blocks.
+    pub struct SwarmConfig in "network" {
+        /// Multiaddress to listen on. Port 0 takes a free one.
+        pub listen: String = "/ip4/127.0.0.1/tcp/7701".into();
+        /// Nodes to join, e.g. "/ip4/192.0.2.1/tcp/7701/p2p/12D3Koo…" (see addresses.json of a running node).
+        pub bootstrap: Vec<String> = Vec::new();
+        /// Dial nodes that others tell of, too. With false this node dials those above and no others: for a validator behind nodes
+        /// that face the public.
+        pub discover: bool = true;
+        /// Connections in all.
+        pub connections: u32 = 96, "connections" from 1;
+        /// Connections that others opened.
+        pub incoming_connections: u32 = 64, "connections" from 1;
+        /// Connections with one IP address other than the loopback one.
+        pub connections_per_address: u32 = 16, "connections" from 1;
+        /// Incoming connections whose other end has not shown its key yet.
+        pub pending_connections: u32 = 32, "connections" from 1;
+        /// Transactions that are taken from one peer; four times as many at once. What is above is ignored.
+        pub transactions_per_second: usize = 1_000, "transactions a second" from 1;
+        /// Their bytes; four times as many at once.
+        pub transaction_bytes_per_second: usize = 2 << 20, "bytes a second" from 1;
+        /// How long a peer that sends what no honest node sends stays away, with its IP address; bans.txt keeps the list over a restart,
+        /// GET /v1/peers shows it.
+        pub ban_s: u64 = 600, "seconds";
+        /// Peer ids and IP addresses that are never let in.
+        pub banned: Vec<String> = Vec::new();
+        /// Peer ids and IP addresses that are never banned; this lifts a ban.
+        pub never_banned: Vec<String> = Vec::new();
+    }
 }
 
-/// Limits of the mempool.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct MempoolConfig {
-    /// Transactions.
-    pub transactions: usize,
-    /// Their bytes.
-    pub bytes: usize,
-    /// Transactions of one sender.
-    pub per_sender: usize,
-    /// Hundredths of the pool that transactions which wait for an earlier one of their sender, or for a block, may fill.
-    pub ahead_percent: usize,
-    /// Hundredths that transactions which name data sets or proofs may fill.
-    pub blobs_percent: usize,
-    /// Hundredths kept free for transactions whose deadline is near.
-    pub reserved_percent: usize,
-    /// Seconds after which a transaction that no block took is dropped.
-    pub expire_s: u64,
+section! {
+    /// The consensus engine; used by validators only.
+    pub struct ConsensusConfig in "consensus" {
+        /// Multiaddress for the other validators; they must know it, so its port is not 0 in a network of several.
+        pub listen: String = "/ip4/127.0.0.1/tcp/7702".into();
+        /// Multiaddresses of the other validators' consensus ports.
+        pub peers: Vec<String> = Vec::new();
+        /// Refuse to start when another process of this machine validates with the same key: both together would sign twice.
+        pub lock_key: bool = true;
+        /// Longest pause between two blocks when nothing happens.
+        pub idle_ms: u64 = 30_000, "milliseconds" from 10 to 3_600_000;
+    }
 }
 
-/// Limits of the blob store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct BlobConfig {
-    /// Largest blob taken over the API or from peers, in bytes.
-    pub largest: u64,
-    /// All blobs together, in bytes.
-    pub total: u64,
-    /// The part of `total` that is left for blobs named by committed transactions, in percent.
-    pub reserved_percent: u64,
-    /// How long the data and the proofs of an ended competition are kept.
-    pub prune_after: PruneAfter,
-    /// Seconds after which a blob that nothing names is removed.
-    pub unnamed_after_s: u64,
+section! {
+    /// Proof verification.
+    pub struct VerificationConfig in "verification" {
+        /// Threads that verify proofs.
+        pub threads: usize = 1, "threads" from 1 to 256;
+        /// Claims that may wait for a thread.
+        pub queue: usize = 256, "claims" from 1;
+        /// Proofs of one competition that a thread verifies together, which costs less; it holds their bytes (16 MiB at most)
+        /// and the arithmetic of one proof at a time in memory.
+        pub batch: usize = 16, "proofs" from 1 to 256;
+        /// Opened test sets kept in memory.
+        pub open_test_sets: usize = 4, "test sets" from 1;
+        /// How much these threads stand back for consensus and others: a flood of proofs must not delay votes. 0 is not at all.
+        pub niceness: u8 = 10, "steps of niceness" to 19;
+        /// Cache of the proof generators; nodes of one machine may share it. Without one it is `generators` in this folder.
+        pub generators: Option<PathBuf> = None, example "generators";
+    }
 }
 
-/// Settings of snapshots and of how an empty node starts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SyncConfig {
-    /// What an empty observer starts from.
-    pub from: SyncFrom,
-    /// The block whose snapshot is trusted without its certificate.
-    pub trust: Option<TrustPoint>,
-    /// Blocks between two snapshots; 0 for none.
-    pub snapshot_every: u64,
-    /// Snapshots that are kept.
-    pub snapshots: usize,
+section! {
+    /// Transactions that wait for a block.
+    pub struct MempoolConfig in "mempool" {
+        /// Their number.
+        pub transactions: usize = 10_000, "transactions" from 1;
+        /// Their size, all together.
+        pub bytes: usize = 32 << 20, "bytes" from 1;
+        /// The number of one sender.
+        pub per_sender: usize = 64, "transactions" from 1;
+        /// Nothing that was admitted makes room for a newcomer, which is told to come back. So that no kind of transaction fills the whole:
+        /// the share of those that wait for an earlier one of their sender, or for a block (nobody has checked a balance for them).
+        pub ahead_percent: usize = 25, "percent" to 90;
+        /// The share of those that name data sets or proofs.
+        pub blobs_percent: usize = 50, "percent" to 90;
+        /// The share that only transactions near their deadline may use.
+        pub reserved_percent: usize = 10, "percent" to 90;
+        /// A transaction that no block took is dropped after this time.
+        pub expire_s: u64 = 3_600, "seconds";
+    }
+}
+
+section! {
+    /// Data sets and proofs on disk.
+    pub struct BlobConfig in "blobs" {
+        /// Largest one taken over the API or from peers.
+        pub largest: u64 = 1 << 30, "bytes";
+        /// All of them together.
+        pub total: u64 = 16 << 30, "bytes";
+        /// The part of the total that is left for those named by committed transactions; uploads and fetches for waiting ones stop before it.
+        pub reserved_percent: u64 = 25, "percent" to 100;
+        /// How long the data and proofs of a competition are kept after its last deadline, once it has ended: "30d", "12h", or "never"
+        /// for an archive.
+        pub prune_after: PruneAfter = PruneAfter::default();
+        /// One that no competition, transaction or snapshot names is removed after this time.
+        pub unnamed_after_s: u64 = 86_400, "seconds";
+    }
+}
+
+section! {
+    /// Snapshots, and what an empty observer starts from.
+    pub struct SyncConfig in "sync" {
+        /// "genesis" verifies everything, "snapshot" from a certified snapshot on (`agon audit` needs "genesis"). --sync comes first.
+        pub from: SyncFrom = SyncFrom::Genesis;
+        /// The block whose snapshot is trusted, as "HEIGHT:BLOCK" (see /v1/status of a node that you trust); without it, validators of the
+        /// genesis must have certified it. --trust comes first.
+        pub trust: Option<TrustPoint> = None, example "1000:…";
+        /// Blocks between two snapshots that are kept for others; 0 for none.
+        pub snapshot_every: u64 = 1_000, "blocks";
+        /// How many of them are kept.
+        pub snapshots: usize = 2, "snapshots" from 1;
+    }
+}
+
+section! {
+    /// The log, on stderr.
+    pub struct LogConfig in "log" {
+        /// "text" for people, "json" for programs: an object a line. AGON_LOG_FORMAT and --log-format come first.
+        pub format: LogFormat = LogFormat::Text;
+        /// A level (error, warn, info, debug, trace), or levels by module such as "info,agon_node=debug". AGON_LOG and --log come
+        /// first.
+        pub filter: String = "warn,agon_node=info,agon_network=info,agon_consensus=info".into();
+    }
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 impl Default for NodeConfig {
@@ -218,95 +320,7 @@ impl Default for NodeConfig {
             mempool: MempoolConfig::default(),
             blobs: BlobConfig::default(),
             sync: SyncConfig::default(),
-        }
-    }
-}
-
-impl Default for ApiConfig {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7700)),
-            connections: 512,
-            connections_per_address: 64,
-        }
-    }
-}
-
-impl Default for SwarmConfig {
-    fn default() -> Self {
-        Self {
-            listen: "/ip4/127.0.0.1/tcp/7701".into(),
-            bootstrap: Vec::new(),
-            discover: true,
-            connections: 96,
-            incoming_connections: 64,
-            connections_per_address: 16,
-            pending_connections: 32,
-            transactions_per_second: 1_000,
-            transaction_bytes_per_second: 2 << 20,
-            ban_s: 600,
-            banned: Vec::new(),
-            never_banned: Vec::new(),
-        }
-    }
-}
-
-impl Default for ConsensusConfig {
-    fn default() -> Self {
-        Self {
-            listen: "/ip4/127.0.0.1/tcp/7702".into(),
-            peers: Vec::new(),
-            idle_ms: 30_000,
-        }
-    }
-}
-
-impl Default for VerificationConfig {
-    fn default() -> Self {
-        Self {
-            threads: 1,
-            queue: 256,
-            batch: 16,
-            open_test_sets: 4,
-            niceness: 10,
-            generators: None,
-        }
-    }
-}
-
-impl Default for MempoolConfig {
-    fn default() -> Self {
-        Self {
-            transactions: 10_000,
-            bytes: 32 << 20,
-            per_sender: 64,
-            ahead_percent: 25,
-            blobs_percent: 50,
-            reserved_percent: 10,
-            expire_s: 3_600,
-        }
-    }
-}
-
-impl Default for BlobConfig {
-    fn default() -> Self {
-        Self {
-            largest: 1 << 30,
-            total: 16 << 30,
-            reserved_percent: 25,
-            prune_after: PruneAfter::default(),
-            unnamed_after_s: 24 * 60 * 60,
-        }
-    }
-}
-
-impl Default for SyncConfig {
-    fn default() -> Self {
-        Self {
-            from: SyncFrom::Genesis,
-            trust: None,
-            snapshot_every: 1_000,
-            snapshots: 2,
+            log: LogConfig::default(),
         }
     }
 }
@@ -322,10 +336,7 @@ impl NodeConfig {
             }
             Err(source) => return Err(ConfigError::Io { path, source }),
         };
-        let mut config: Self = toml::from_str(&text).map_err(|error| ConfigError::Parse {
-            path,
-            message: error.to_string().trim_end().to_owned(),
-        })?;
+        let mut config = Self::parse(&text, path)?;
         config.data_dir = data_dir.to_owned();
         config.check()?;
         Ok(config)
@@ -354,271 +365,38 @@ impl NodeConfig {
         self.resolve(self.verification.generators.as_ref().unwrap_or(&default))
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
-        let at_least_one = [
-            ("verification.threads", self.verification.threads),
-            ("verification.queue", self.verification.queue),
-            ("verification.batch", self.verification.batch),
-            (
-                "verification.open_test_sets",
-                self.verification.open_test_sets,
-            ),
-            ("api.connections", self.api.connections),
-            (
-                "api.connections_per_address",
-                self.api.connections_per_address,
-            ),
-            ("network.connections", self.network.connections as usize),
-            (
-                "network.incoming_connections",
-                self.network.incoming_connections as usize,
-            ),
-            (
-                "network.connections_per_address",
-                self.network.connections_per_address as usize,
-            ),
-            (
-                "network.pending_connections",
-                self.network.pending_connections as usize,
-            ),
-            (
-                "network.transactions_per_second",
-                self.network.transactions_per_second,
-            ),
-            (
-                "network.transaction_bytes_per_second",
-                self.network.transaction_bytes_per_second,
-            ),
-            ("mempool.transactions", self.mempool.transactions),
-            ("mempool.bytes", self.mempool.bytes),
-            ("mempool.per_sender", self.mempool.per_sender),
-            ("sync.snapshots", self.sync.snapshots),
-        ];
-        for (name, value) in at_least_one {
-            if value == 0 {
-                return Err(ConfigError::Range {
-                    name,
-                    found: "0".into(),
-                    expected: "at least 1",
-                });
-            }
+    /// A name that is no setting is looked for first: the parser's own message would list all names of the section.
+    fn parse(text: &str, path: PathBuf) -> Result<Self, ConfigError> {
+        let unknown = toml::from_str(text)
+            .ok()
+            .and_then(|file| text::unknown_name(&file));
+        if let Some((name, hint)) = unknown {
+            return Err(ConfigError::Unknown { path, name, hint });
         }
-        let at_most_256 = [
-            ("verification.threads", self.verification.threads),
-            ("verification.batch", self.verification.batch),
-        ];
-        for (name, value) in at_most_256 {
-            if value > 256 {
-                return Err(ConfigError::Range {
-                    name,
-                    found: value.to_string(),
-                    expected: "at most 256",
-                });
-            }
-        }
-        if self.verification.niceness > 19 {
-            return Err(ConfigError::Range {
-                name: "verification.niceness",
-                found: self.verification.niceness.to_string(),
-                expected: "between 0 and 19",
-            });
-        }
-        let percents = [
-            ("mempool.ahead_percent", self.mempool.ahead_percent),
-            ("mempool.blobs_percent", self.mempool.blobs_percent),
-            ("mempool.reserved_percent", self.mempool.reserved_percent),
-        ];
-        for (name, value) in percents {
-            if value > 90 {
-                return Err(ConfigError::Range {
-                    name,
-                    found: value.to_string(),
-                    expected: "between 0 and 90",
-                });
-            }
-        }
-        if self.blobs.reserved_percent > 100 {
-            return Err(ConfigError::Range {
-                name: "blobs.reserved_percent",
-                found: self.blobs.reserved_percent.to_string(),
-                expected: "at most 100",
-            });
-        }
-        if !(10..=3_600_000).contains(&self.consensus.idle_ms) {
-            return Err(ConfigError::Range {
-                name: "consensus.idle_ms",
-                found: self.consensus.idle_ms.to_string(),
-                expected: "between 10 and 3600000",
-            });
-        }
-        Ok(())
+        toml::from_str(text).map_err(|error| ConfigError::Parse {
+            path,
+            message: error.to_string().trim_end().to_owned(),
+        })
     }
 
-    /// The settings as a file for people: every setting, with what it means.
-    pub fn to_toml(&self) -> String {
-        // a JSON string is a TOML basic string, escapes included
-        let text = |value: &str| serde_json::Value::from(value).to_string();
-        let path = |value: &Path| text(&value.to_string_lossy());
-        let list = |values: &[String]| {
-            let items: Vec<_> = values.iter().map(|value| text(value)).collect();
-            format!("[{}]", items.join(", "))
-        };
-        let optional = |name: &str, value: Option<&PathBuf>, example: &str| match value {
-            Some(value) => format!("{name} = {}", path(value)),
-            None => format!("# {name} = {}", text(example)),
-        };
-        let Self {
-            data_dir: _,
-            genesis,
-            key,
-            api,
-            network,
-            consensus,
-            verification,
-            mempool,
-            blobs,
-            sync,
-        } = self;
-        format!(
-            r#"# Settings of an Agon node. Paths are relative to this folder. A setting left out has its default.
-
-# The network: its name, validators, balances and parameters. Every node of a network has the same file.
-genesis = {genesis}
-# The node's own key. With a key of the genesis' validators the node validates; without one it observes.
-{key}
-
-[api]
-# The HTTP API. Whoever reaches it can use the node's bandwidth and disk: keep it on the loopback interface.
-# Port 0 takes a free port; addresses.json says which.
-listen = {api_listen}
-# Connections in all, and of one IP address (not the loopback address). Those above wait, or are turned away.
-connections = {api_connections}
-connections_per_address = {api_connections_per_address}
-
-[network]
-# The public swarm (transactions, blobs, certified blocks). Port 0 takes a free port.
-listen = {swarm_listen}
-# Nodes to join, e.g. "/ip4/192.0.2.1/tcp/7701/p2p/12D3Koo…" (see addresses.json of a running node).
-bootstrap = {bootstrap}
-# Dial nodes that others tell of, too. With false this node dials those above and no others: for a validator behind nodes
-# that face the public.
-discover = {discover}
-# Connections: in all, those that others opened, those with one IP address (not the loopback address), and those whose other end
-# has not shown its key yet.
-connections = {connections}
-incoming_connections = {incoming_connections}
-connections_per_address = {connections_per_address}
-pending_connections = {pending_connections}
-# Transactions taken from one peer a second, and their bytes; four times as much at once. What is above is ignored.
-transactions_per_second = {transactions_per_second}
-transaction_bytes_per_second = {transaction_bytes_per_second}
-# A peer that sends what no honest node sends is banned with its IP address for so many seconds; bans.txt keeps the list over a restart,
-# GET /v1/peers shows it. Peer ids and IP addresses that you never let in, and those that are never banned (this lifts a ban):
-ban_s = {ban_s}
-banned = {banned}
-never_banned = {never_banned}
-
-[consensus]
-# Validators only: the port for the other validators, and theirs.
-listen = {consensus_listen}
-peers = {peers}
-# Longest pause between two blocks when nothing happens, in milliseconds.
-idle_ms = {idle_ms}
-
-[verification]
-# Threads that verify proofs, and how many claims may wait for one.
-threads = {threads}
-queue = {queue}
-# Proofs of one competition that a thread verifies together, which costs less; it holds their bytes (16 MiB at most) and
-# the arithmetic of one proof at a time in memory.
-batch = {batch}
-# Opened test sets kept in memory.
-open_test_sets = {open_test_sets}
-# How much these threads stand back for consensus and others, from 0 (not at all) to 19: a flood of proofs must not delay votes.
-niceness = {niceness}
-# Cache of the proof generators; nodes of one machine may share it.
-{generators}
-
-[mempool]
-# Transactions waiting for a block: their number, their bytes, the number of one sender.
-transactions = {transactions}
-bytes = {bytes}
-per_sender = {per_sender}
-# Nothing that was admitted makes room for a newcomer; the newcomer is told to come back. So that no kind of transaction fills the
-# whole: hundredths of the pool for those that wait for an earlier one of their sender (nobody has checked a balance for them), for
-# those that name data sets or proofs, and hundredths that only transactions near their deadline may use.
-ahead_percent = {ahead_percent}
-blobs_percent = {blobs_percent}
-reserved_percent = {reserved_percent}
-# A transaction that no block took is dropped after so many seconds.
-expire_s = {expire_s}
-
-[blobs]
-# Largest data set or proof that is stored, and all of them together, in bytes.
-largest = {largest}
-total = {total}
-# The part of the total that is left for blobs named by committed transactions, in percent; uploads and fetches for waiting ones stop before it.
-reserved_percent = {blobs_reserved_percent}
-# How long the data and proofs of a competition are kept after its last deadline, once it has ended: 30d, 12h, or "never" for an archive.
-prune_after = {prune_after}
-# A blob that no competition, transaction or snapshot names is removed after so many seconds.
-unnamed_after_s = {unnamed_after_s}
-
-[sync]
-# What an empty observer starts from: "genesis" (verifies everything) or "snapshot" (verifies from a certified snapshot on; `agon audit` needs "genesis").
-from = {sync_from}
-# The block whose snapshot is trusted, as "HEIGHT:BLOCK" (see /v1/status of a node that you trust); without it, validators of the genesis must have certified it.
-{trust}
-# Blocks between two snapshots that are kept for others (0 for none), and how many of them.
-snapshot_every = {snapshot_every}
-snapshots = {snapshots}
-"#,
-            genesis = path(genesis),
-            key = optional("key", key.as_ref(), "node.key"),
-            api_listen = text(&api.listen.to_string()),
-            api_connections = api.connections,
-            api_connections_per_address = api.connections_per_address,
-            swarm_listen = text(&network.listen),
-            bootstrap = list(&network.bootstrap),
-            discover = network.discover,
-            connections = network.connections,
-            incoming_connections = network.incoming_connections,
-            connections_per_address = network.connections_per_address,
-            pending_connections = network.pending_connections,
-            transactions_per_second = network.transactions_per_second,
-            transaction_bytes_per_second = network.transaction_bytes_per_second,
-            ban_s = network.ban_s,
-            banned = list(&network.banned),
-            never_banned = list(&network.never_banned),
-            consensus_listen = text(&consensus.listen),
-            peers = list(&consensus.peers),
-            idle_ms = consensus.idle_ms,
-            threads = verification.threads,
-            queue = verification.queue,
-            batch = verification.batch,
-            open_test_sets = verification.open_test_sets,
-            niceness = verification.niceness,
-            generators = optional("generators", verification.generators.as_ref(), "generators"),
-            transactions = mempool.transactions,
-            bytes = mempool.bytes,
-            per_sender = mempool.per_sender,
-            ahead_percent = mempool.ahead_percent,
-            blobs_percent = mempool.blobs_percent,
-            reserved_percent = mempool.reserved_percent,
-            expire_s = mempool.expire_s,
-            largest = blobs.largest,
-            total = blobs.total,
-            blobs_reserved_percent = blobs.reserved_percent,
-            prune_after = text(&blobs.prune_after.to_string()),
-            unnamed_after_s = blobs.unnamed_after_s,
-            sync_from = text(&sync.from.to_string()),
-            trust = match sync.trust {
-                Some(trust) => format!("trust = {}", text(&trust.to_string())),
-                None => "# trust = \"1000:…\"".into(),
-            },
-            snapshot_every = sync.snapshot_every,
-            snapshots = sync.snapshots,
-        )
+    fn check(&self) -> Result<(), ConfigError> {
+        let tree = text::tree(self);
+        for section in SECTIONS {
+            let values = text::of(&tree, section);
+            for setting in section.settings {
+                let Some(found) = values[setting.name].as_u64() else {
+                    continue;
+                };
+                if !(setting.least..=setting.greatest).contains(&found) {
+                    return Err(ConfigError::Range {
+                        name: format!("{}.{}", section.name, setting.name),
+                        found: found.to_string(),
+                        expected: setting.range(),
+                    });
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -636,10 +414,10 @@ mod tests {
         config.key = Some("a \"quoted\" name.key".into());
         config.network.bootstrap = vec!["/ip4/127.0.0.1/tcp/1".into(), "x\\y".into()];
         config.network.discover = false;
-        config.verification.generators = Some("/var/cache/agon".into());
         config.sync.from = SyncFrom::Snapshot;
         config.sync.trust = format!("7:{}", "ab".repeat(32)).parse().ok();
         config.blobs.prune_after = PruneAfter::Never;
+        config.verification.generators = Some("/var/cache/agon".into());
         config.create().unwrap();
         assert_eq!(NodeConfig::load(&config.data_dir).unwrap(), config);
         assert!(matches!(config.create(), Err(ConfigError::Exists(_))));
@@ -658,7 +436,82 @@ mod tests {
         )
         .unwrap();
         let message = NodeConfig::load(dir.path()).unwrap_err().to_string();
-        assert!(message.contains("listen_on"), "{message}");
+        assert!(message.contains("no setting api.listen_on"), "{message}");
+        assert!(message.contains("did you mean api.listen?"), "{message}");
+        for (text, hint) in [
+            ("[mempol]\nbytes = 1", "did you mean [mempool]?"),
+            ("keys = \"a\"", "did you mean key?"),
+            ("[api]\nthreads = 2", "did you mean verification.threads?"),
+            ("[api]\nqqqqqqq = 2", "lists all settings"),
+        ] {
+            fs::write(dir.path().join(CONFIG_FILE), text).unwrap();
+            let message = NodeConfig::load(dir.path()).unwrap_err().to_string();
+            assert!(message.contains(hint), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_table_holds_every_setting_once() {
+        use serde_json::Value;
+        let tree = text::tree(&NodeConfig::default());
+        let mut named = Vec::new();
+        for section in SECTIONS {
+            for setting in section.settings {
+                assert!(!setting.meaning.is_empty(), "{}", setting.name);
+                assert!(text::of(&tree, section).contains_key(setting.name));
+                named.push(format!("{}/{}", section.name, setting.name));
+            }
+        }
+        let mut fields = Vec::new();
+        for (name, value) in &tree {
+            match value {
+                Value::Object(inner) => {
+                    fields.extend(inner.keys().map(|field| format!("{name}/{field}")));
+                }
+                _ => fields.push(format!("/{name}")),
+            }
+        }
+        named.sort();
+        fields.sort();
+        assert_eq!(named, fields);
+    }
+
+    #[test]
+    fn the_written_file_names_every_setting_with_its_default_and_numbers_with_their_unit() {
+        let written = NodeConfig::default().to_toml();
+        let tree = text::tree(&NodeConfig::default());
+        for section in SECTIONS {
+            for setting in section.settings {
+                let active = format!("\n{} = ", setting.name);
+                let inactive = format!("\n# {} = ", setting.name);
+                assert!(
+                    written.contains(&active) || written.contains(&inactive),
+                    "{}",
+                    setting.name
+                );
+                assert_eq!(
+                    text::of(&tree, section)[setting.name].is_number(),
+                    !setting.unit.is_empty(),
+                    "{} has a unit just when it is a number",
+                    setting.name
+                );
+            }
+        }
+        assert!(
+            written.contains("# Default: 30000 (milliseconds), 10 to 3600000."),
+            "{written}"
+        );
+    }
+
+    /// The page for operators shows the file; it is regenerated with `agon node config --defaults`.
+    #[test]
+    fn the_documented_settings_are_those_of_this_version() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/config.toml");
+        assert_eq!(
+            fs::read_to_string(page).unwrap(),
+            NodeConfig::default().to_toml(),
+            "settings changed: cargo run --release -- node config --defaults > node/deploy/config.toml"
+        );
     }
 
     #[test]

@@ -67,6 +67,21 @@ pub enum Stage {
     Block,
 }
 
+impl Stage {
+    /// All names, as metrics have them.
+    const NAMES: [&'static str; 5] = ["nonce", "blob", "ledger", "verdict", "block"];
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Nonce => "nonce",
+            Self::Blob(_) => "blob",
+            Self::Ledger => "ledger",
+            Self::Verdict => "verdict",
+            Self::Block => "block",
+        }
+    }
+}
+
 impl std::fmt::Display for Stage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -382,6 +397,21 @@ impl Mempool {
     /// How many transactions wait for the next block only, as of the last update.
     pub fn ready(&self) -> usize {
         self.lock().ready()
+    }
+
+    /// How many transactions wait for what, and the bytes of all.
+    pub fn stages(&self) -> (Vec<(&'static str, u64)>, u64) {
+        let mut entries = self.lock();
+        let mut counts = Stage::NAMES.map(|name| (name, 0));
+        let mut bytes = 0;
+        for entry in entries.iter_mut() {
+            bytes += entry.length as u64;
+            let name = entry.stage.name();
+            for (_, count) in counts.iter_mut().filter(|(stage, _)| *stage == name) {
+                *count += 1;
+            }
+        }
+        (counts.to_vec(), bytes)
     }
 
     /// How many transactions wait.

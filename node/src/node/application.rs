@@ -165,6 +165,7 @@ impl Application for Chain {
         // the engine stops here, before it would ask for a block that this software cannot judge
         check_known(&applied.state)?;
         tracing::info!(
+            event = "block_committed",
             height = block.height.get(),
             transactions = block.transactions.len(),
             block = %id.short(),

@@ -256,6 +256,8 @@ impl Follower {
         self.wanted.clear();
         self.wanted.ring();
         self.network.announce_tip();
+        let height = self.ledger.state().height().get();
+        tracing::info!(event = "block_committed", height, "followed");
         check_known(&self.ledger.state()).map_err(NodeError::Outdated)
     }
 

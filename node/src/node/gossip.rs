@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agon_network::{Event, Ticket};
+use agon_network::{Event, RefusalReason, Ticket};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -10,6 +10,7 @@ use super::clock::next_block_time;
 use super::wanted::Wanted;
 use crate::ledger::Ledger;
 use crate::mempool::{Mempool, Origin};
+use crate::metrics::SwarmInstruments;
 
 /// Transactions that are checked at once.
 const MAX_CHECKS: usize = 16;
@@ -18,6 +19,7 @@ pub(super) struct Gossip {
     pub(super) ledger: Arc<Ledger>,
     pub(super) mempool: Arc<Mempool>,
     pub(super) wanted: Arc<Wanted>,
+    pub(super) instruments: SwarmInstruments,
     /// Rung when a peer may have a longer chain.
     pub(super) longer: Arc<Notify>,
 }
@@ -45,22 +47,35 @@ impl Gossip {
                         self.mempool.clone(),
                         self.wanted.clone(),
                     );
+                    let instruments = self.instruments.clone();
                     tokio::task::spawn_blocking(move || {
-                        admit(&ledger, &mempool, &wanted, &bytes, ticket);
+                        instruments.gossip(admit(&ledger, &mempool, &wanted, &bytes, ticket));
                         drop(place);
                     });
                 }
                 Some(Event::Tip { .. } | Event::PeerConnected { .. }) => self.longer.notify_one(),
                 Some(Event::PeerDisconnected { peer }) => tracing::debug!(%peer, "a peer left"),
                 Some(Event::PeerRefused { peer, reason }) => {
-                    tracing::info!(%peer, ?reason, "a peer was turned away");
+                    self.instruments.refused(match reason {
+                        RefusalReason::OtherNetwork { .. } => "other_network",
+                        RefusalReason::NoIntroduction => "no_introduction",
+                        RefusalReason::Banned(_) => "banned",
+                    });
+                    tracing::info!(event = "peer_refused", %peer, ?reason, "a peer was turned away");
                 }
             }
         }
     }
 }
 
-fn admit(ledger: &Ledger, mempool: &Mempool, wanted: &Wanted, bytes: &[u8], ticket: Ticket) {
+/// Admits a transaction, or not; says what was made of it.
+fn admit(
+    ledger: &Ledger,
+    mempool: &Mempool,
+    wanted: &Wanted,
+    bytes: &[u8],
+    ticket: Ticket,
+) -> &'static str {
     let state = ledger.state();
     match mempool.admit(bytes, &state, next_block_time(&state), Origin::Peer) {
         Ok(admission) => {
@@ -68,11 +83,16 @@ fn admit(ledger: &Ledger, mempool: &Mempool, wanted: &Wanted, bytes: &[u8], tick
             if admission.new {
                 wanted.ring();
             }
+            "accepted"
         }
-        Err(refusal) if refusal.is_fault() => ticket.reject(),
+        Err(refusal) if refusal.is_fault() => {
+            ticket.reject();
+            "rejected"
+        }
         Err(refusal) => {
             tracing::debug!(%refusal, "a transaction of a peer was not taken");
             ticket.ignore();
+            "ignored"
         }
     }
 }

@@ -9,7 +9,9 @@ mod certified;
 pub mod clock;
 mod follower;
 mod gossip;
+pub mod hold;
 mod joining;
+mod key_lock;
 mod membership;
 pub mod retention;
 mod snapshots;
@@ -35,20 +37,24 @@ use ed25519_dalek::SigningKey;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::api::operations::{CurrentRole, Role};
 use crate::api::{self, Api, types::Addresses};
 use crate::config::{ADDRESSES_FILE, NodeConfig, SyncFrom};
 use crate::keys::{AccountKey, KeyError, random_secret, read_secret, write_secret};
 use crate::ledger::{Ledger, LedgerError, StoreError};
 use crate::mempool::Mempool;
+use crate::metrics::{Metrics, SwarmInstruments};
 use crate::verification::{CircuitsVerifier, ProofVerifier, Settings, Verification};
 use application::Chain;
 use attendant::Attendant;
 use follower::Follower;
 use gossip::Gossip;
+use hold::Hold;
 use joining::Joining;
+use key_lock::KeyLock;
 use retention::{Pruned, Retention};
 use snapshots::{Shelf, Snapshots};
 use source::ChainSource;
@@ -56,14 +62,17 @@ use wanted::Wanted;
 
 /// Largest genesis file that is read.
 const MAX_GENESIS_BYTES: u64 = 64 << 20;
-/// How long the swarm may take to close its connections.
-const GOODBYE: Duration = Duration::from_secs(5);
 /// Gossip takes the same bytes up again after a minute; a transaction that waits longer is sent again then.
 const REPUBLISH: Duration = Duration::from_secs(90);
 /// Transactions that are sent again at a time.
 const MAX_REPUBLISHED: usize = 256;
 /// Name of the file that keeps the list of bans.
 const BAN_FILE: &str = "bans.txt";
+/// How long a part may take to end after the node was told to stop. Together with what is flushed afterwards it stays below
+/// the 5 s within which a node is gone.
+const CLOSING: Duration = Duration::from_millis(3_500);
+/// How long the store's last flush may take. What is not flushed then is lost as in a crash: nothing that was acknowledged.
+const FLUSHING: Duration = Duration::from_secs(1);
 /// Name of the file that holds the secret of the node's transport identity.
 const SWARM_KEY_FILE: &str = "swarm.key";
 
@@ -158,6 +167,32 @@ pub enum NodeError {
         /// What is wrong.
         reason: String,
     },
+    /// The file of a hold is something else.
+    #[error("{} is damaged: {reason}; run `agon node hold` to write it again", path.display())]
+    Hold {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Another process of this machine has the key.
+    #[error(
+        "another process of this machine validates with the key of {account}: stop it first. \
+         Two nodes with one key sign contradicting votes"
+    )]
+    KeyTaken {
+        /// The validator.
+        account: AccountId,
+    },
+    /// Somebody else signs with the key.
+    #[error(
+        "block {height}, which was made after this node was told not to vote, is signed with this validator's key: another node runs with it. \
+         Stop that node, then run `agon node hold` and start this one again"
+    )]
+    KeyInUse {
+        /// The block.
+        height: Height,
+    },
     /// A part of the node broke off.
     #[error("a part of the node broke off: {0}; start the node again")]
     Task(String),
@@ -178,11 +213,29 @@ pub async fn run_with(
     // the parts end with this token, also when one of them fails
     let stop = shutdown.child_token();
     let node = Node::start(&config, verifier, &stop).await?;
-    let result = node.run_until(&stop).await;
+    let result = node.run_until(&config, &stop).await;
     let addresses = config.data_dir.join(ADDRESSES_FILE);
     // best effort: the next start overwrites it
     let _ = std::fs::remove_file(addresses);
     result
+}
+
+/// Checks what can be checked of the settings without starting anything: addresses, key and genesis.
+pub fn check(config: &NodeConfig) -> Result<(), NodeError> {
+    multiaddr(&config.network.listen)?;
+    for address in &config.network.bootstrap {
+        multiaddr(address)?;
+    }
+    subjects("network.banned", &config.network.banned)?;
+    subjects("network.never_banned", &config.network.never_banned)?;
+    let consensus = std::iter::once(&config.consensus.listen).chain(&config.consensus.peers);
+    for address in consensus {
+        socket_address(address)?;
+    }
+    if let Some(path) = &config.key {
+        AccountKey::load(&config.resolve(path))?;
+    }
+    read_genesis(&config.resolve(&config.genesis)).map(drop)
 }
 
 /// Reads and checks a genesis file.
@@ -266,6 +319,17 @@ struct Node {
     engine: Option<Engine>,
     network: Option<tokio::task::JoinHandle<()>>,
     parts: JoinSet<Result<(), NodeError>>,
+    holding: Option<Holding>,
+    /// Held as long as the node may sign.
+    key_lock: Option<KeyLock>,
+}
+
+/// A validator that observes until it may vote.
+struct Holding {
+    key: AccountKey,
+    network: agon_network::Handle,
+    /// Ends when it may vote, or with the node.
+    over: JoinHandle<Result<(), NodeError>>,
 }
 
 /// What several parts share.
@@ -278,6 +342,8 @@ struct Common {
     shelf: Arc<Shelf>,
     pruned: Arc<Pruned>,
     waker: Arc<OnceLock<agon_consensus::Waker>>,
+    swarm: SwarmInstruments,
+    role: Arc<CurrentRole>,
 }
 
 impl Node {
@@ -303,6 +369,8 @@ impl Node {
             engine: None,
             network: None,
             parts: JoinSet::new(),
+            holding: None,
+            key_lock: None,
         };
         match node.start_parts(config, key, stop).await {
             Ok(()) => Ok(node),
@@ -340,9 +408,17 @@ impl Node {
             .any(|validator| Some(validator.account) == account);
         match key.filter(|_| validates) {
             Some(key) => {
-                self.engine = Some(start_engine(config, &self.common, &handle, &key).await?);
+                if config.consensus.lock_key {
+                    let network = self.common.ledger.network();
+                    self.key_lock = Some(KeyLock::take(&network, &key.account())?);
+                }
+                self.validate_or_hold(config, key, &handle, longer, stop)
+                    .await?;
             }
-            None => self.start_follower(config, &handle, longer, stop),
+            None => {
+                let follower = self.follower(config, &handle, longer);
+                self.parts.spawn(follower.run(stop.clone()));
+            }
         }
         self.parts
             .spawn(self.common.retention(config).run(stop.clone()));
@@ -375,6 +451,7 @@ impl Node {
         };
         write_addresses(&config.data_dir, &addresses)?;
         tracing::info!(
+            event = "node_started",
             network = %self.common.ledger.network().short(),
             height = self.common.ledger.state().height().get(),
             validates,
@@ -382,6 +459,71 @@ impl Node {
             "the node runs"
         );
         republish(&self.common.mempool, &handle, &mut self.parts, stop);
+        Ok(())
+    }
+
+    /// Starts the engine, or a follower when this validator must not vote yet.
+    async fn validate_or_hold(
+        &mut self,
+        config: &NodeConfig,
+        key: AccountKey,
+        network: &agon_network::Handle,
+        longer: Arc<Notify>,
+        stop: &CancellationToken,
+    ) -> Result<(), NodeError> {
+        let hold = match Hold::load(&config.data_dir)? {
+            Some(hold) => hold,
+            None => match self.start_engine(config, network, &key).await {
+                Err(NodeError::Consensus(error @ ConsensusError::VotesMissing { height, .. })) => {
+                    let hold = Hold {
+                        reason: error.to_string(),
+                        signed_before_ms: None,
+                        signed_up_to_height: Some(height),
+                    };
+                    hold.save(&config.data_dir)?;
+                    hold
+                }
+                other => return other,
+            },
+        };
+        tracing::warn!(event = "validator_holds", reason = %hold.reason, "{}", hold.describe());
+        self.common.role.set(Role::Holding(hold.describe()));
+        let follower = self.follower(config, network, longer);
+        let observing = hold::observe(follower, hold, key.account(), stop.clone());
+        self.holding = Some(Holding {
+            key,
+            network: network.clone(),
+            over: tokio::spawn(observing),
+        });
+        Ok(())
+    }
+
+    /// The hold is over: the engine starts where the follower ended.
+    async fn validate_at_last(
+        &mut self,
+        config: &NodeConfig,
+        holding: Holding,
+    ) -> Result<(), NodeError> {
+        Hold::lift(&config.data_dir)?;
+        self.start_engine(config, &holding.network, &holding.key)
+            .await?;
+        tracing::info!(
+            event = "validator_resumes",
+            height = self.common.ledger.state().height().get(),
+            "this validator votes again"
+        );
+        Ok(())
+    }
+
+    async fn start_engine(
+        &mut self,
+        config: &NodeConfig,
+        network: &agon_network::Handle,
+        key: &AccountKey,
+    ) -> Result<(), NodeError> {
+        let engine = start_engine(config, &self.common, network, key).await?;
+        self.common.role.set(Role::Validator(engine.progress()));
+        self.engine = Some(engine);
         Ok(())
     }
 
@@ -395,6 +537,7 @@ impl Node {
             ledger: self.common.ledger.clone(),
             mempool: self.common.mempool.clone(),
             wanted: self.common.wanted.clone(),
+            instruments: self.common.swarm.clone(),
             longer,
         };
         let stop = stop.clone();
@@ -404,14 +547,13 @@ impl Node {
         });
     }
 
-    fn start_follower(
-        &mut self,
+    fn follower(
+        &self,
         config: &NodeConfig,
         handle: &agon_network::Handle,
         longer: Arc<Notify>,
-        stop: &CancellationToken,
-    ) {
-        let follower = Follower {
+    ) -> Follower {
+        Follower {
             ledger: self.common.ledger.clone(),
             verification: self.common.verification.clone(),
             network: handle.clone(),
@@ -424,12 +566,15 @@ impl Node {
                 trust: config.sync.trust,
                 grace: Joining::GRACE,
             }),
-        };
-        self.parts.spawn(follower.run(stop.clone()));
+        }
     }
 
     /// Waits for the token or a failure, then stops everything.
-    async fn run_until(mut self, stop: &CancellationToken) -> Result<(), NodeError> {
+    async fn run_until(
+        mut self,
+        config: &NodeConfig,
+        stop: &CancellationToken,
+    ) -> Result<(), NodeError> {
         let result = loop {
             let failed = async {
                 match &mut self.engine {
@@ -437,9 +582,26 @@ impl Node {
                     None => std::future::pending().await,
                 }
             };
+            let over = async {
+                match &mut self.holding {
+                    Some(holding) => (&mut holding.over).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 () = stop.cancelled() => break Ok(()),
                 error = failed => break Err(error.into()),
+                over = over => {
+                    let resumed = match (over, self.holding.take()) {
+                        (Ok(Ok(())), _) if stop.is_cancelled() => break Ok(()),
+                        (Ok(Ok(())), Some(holding)) => self.validate_at_last(config, holding).await,
+                        (Ok(result), _) => result,
+                        (Err(error), _) => Err(NodeError::Task(error.to_string())),
+                    };
+                    if resumed.is_err() {
+                        break resumed;
+                    }
+                }
                 Some(ended) = self.parts.join_next() => match ended {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => break Err(error),
@@ -451,35 +613,70 @@ impl Node {
         result.and(closed)
     }
 
-    /// Stops everything in order, so that a restart finds every file and port free.
-    async fn close(mut self, stop: &CancellationToken) -> Result<(), NodeError> {
+    /// Stops everything at once, so that a restart finds every file and port free, and waits no longer than [`CLOSING`]: what is not
+    /// done then, a long proof say, ends with the process, as in a crash.
+    async fn close(self, stop: &CancellationToken) -> Result<(), NodeError> {
         stop.cancel();
-        let mut stopped = Ok(());
-        if let Some(engine) = self.engine.take() {
-            stopped = engine.stop().await.map_err(NodeError::from);
-        }
-        while self.parts.join_next().await.is_some() {}
-        if let Some(network) = self.network.take()
-            && tokio::time::timeout(GOODBYE, network).await.is_err()
-        {
-            tracing::warn!("the swarm did not close its connections in time");
-        }
-        let Common {
-            ledger,
-            mempool,
-            verification,
-            ..
-        } = self.common;
-        let closing = tokio::task::spawn_blocking(move || {
-            verification.stop();
-            ledger.store().flush()
-        });
-        let closed = closing
-            .await
-            .map_err(|error| NodeError::Task(error.to_string()))?;
-        drop(mempool);
-        stopped.and(closed.map_err(NodeError::from))
+        let Self {
+            common,
+            engine,
+            network,
+            mut parts,
+            holding,
+            key_lock,
+        } = self;
+        let engine = async {
+            match engine {
+                Some(engine) => engine.stop().await.map_err(NodeError::from),
+                None => Ok(()),
+            }
+        };
+        let parts = async {
+            while parts.join_next().await.is_some() {}
+            if let Some(holding) = holding {
+                // what went wrong in it, if anything, is the node's error already
+                let _ = holding.over.await;
+            }
+        };
+        let network = async {
+            if let Some(network) = network {
+                // it ended by itself, or by the token
+                let _ = network.await;
+            }
+        };
+        let threads = common.verification.clone();
+        let verification = tokio::task::spawn_blocking(move || threads.stop());
+        let (engine, ..) = tokio::join!(
+            within("the consensus engine", engine),
+            within("the API and the tasks of the node", parts),
+            within("the swarm", network),
+            within("the verification of a proof", verification),
+        );
+        let ledger = common.ledger.clone();
+        let flush = tokio::task::spawn_blocking(move || ledger.store().flush());
+        let flushed = match tokio::time::timeout(FLUSHING, flush).await {
+            Ok(flushed) => flushed
+                .map_err(|error| NodeError::Task(error.to_string()))?
+                .map_err(NodeError::from),
+            Err(_) => Ok(()),
+        };
+        drop(key_lock);
+        tracing::info!(event = "node_stopped", "the node has stopped");
+        engine.unwrap_or(Ok(())).and(flushed)
     }
+}
+
+/// What a part comes to when it ends in time.
+async fn within<T>(part: &'static str, end: impl Future<Output = T>) -> Option<T> {
+    let ended = tokio::time::timeout(CLOSING, end).await.ok();
+    if ended.is_none() {
+        tracing::warn!(
+            event = "closing_late",
+            part,
+            "did not end in time; it ends with the process"
+        );
+    }
+    ended
 }
 
 impl Common {
@@ -521,6 +718,8 @@ impl Common {
             shelf,
             pruned: Arc::default(),
             waker: Arc::default(),
+            swarm: SwarmInstruments::default(),
+            role: Arc::default(),
         })
     }
 
@@ -590,6 +789,14 @@ impl Common {
             account,
             has_engine,
             arrived: Box::new(move || bell.ring()),
+            verification: self.verification.clone(),
+            metrics: Metrics::new(
+                &self.ledger.network().to_string(),
+                self.verification.instruments(),
+                self.swarm.clone(),
+            ),
+            role: self.role.clone(),
+            data_dir: config.data_dir.clone(),
             shutdown,
         }
     }

@@ -21,6 +21,7 @@ use super::open_sets::OpenSets;
 use super::proof::{ProofFinding, ProofVerifier, VerifierFailure};
 use super::queue::{Asked, Pushed, Queue, Trouble, Urgency};
 use crate::ledger::Store;
+use crate::metrics::{Judged, VerificationInstruments};
 use crate::sealed;
 
 /// Bytes of a remembered reason.
@@ -93,6 +94,7 @@ struct Shared {
     tallies: Tallies,
     changed: Condvar,
     announce: Box<dyn Fn() + Send + Sync>,
+    instruments: VerificationInstruments,
 }
 
 /// The judge of a node. Cheap to clone; [`Verification::stop`] ends the threads.
@@ -129,6 +131,7 @@ impl Verification {
             tallies: Tallies::default(),
             changed: Condvar::new(),
             announce: Box::new(announce),
+            instruments: VerificationInstruments::default(),
         });
         let mut threads = Vec::new();
         for index in 0..settings.threads {
@@ -150,6 +153,16 @@ impl Verification {
     /// The remembered verdict with its reason.
     pub fn verdict(&self, question: &Question) -> Option<(Verdict, String)> {
         self.shared.remembered(&claim_digest(question))
+    }
+
+    /// What it counts.
+    pub fn instruments(&self) -> VerificationInstruments {
+        self.shared.instruments.clone()
+    }
+
+    /// Claims that wait for a thread.
+    pub fn waiting(&self) -> usize {
+        self.shared.lock().queue.waiting()
     }
 
     /// Asks for a verdict to be found.
@@ -271,9 +284,12 @@ impl Shared {
 
     fn work(&self) {
         while let Some(batch) = self.take() {
+            let start = Instant::now();
             let found = self.find(&batch);
             debug_assert_eq!(found.len(), batch.len());
+            let seconds = start.elapsed().as_secs_f64() / batch.len() as f64;
             for (asked, outcome) in batch.iter().zip(found) {
+                self.count(&asked.1, &outcome, seconds);
                 let remembered = outcome.and_then(|finding| {
                     self.remember(&asked.0, &asked.1, &finding)?;
                     Ok(finding.is_ok())
@@ -282,6 +298,19 @@ impl Shared {
             }
             (self.announce)();
         }
+    }
+
+    fn count<E>(&self, question: &Question, outcome: &Result<Finding, E>, seconds: f64) {
+        let kind = match question {
+            Question::TestSet(_) => "test_set",
+            Question::Proof(_) => "proof",
+        };
+        let judged = match outcome {
+            Ok(Ok(())) => Judged::Valid,
+            Ok(Err(_)) => Judged::Invalid,
+            Err(_) => Judged::Failed,
+        };
+        self.instruments.judged(kind, judged, seconds);
     }
 
     /// Waits for work: a question, or several about proofs on one test set. `None` when the pool is stopped.
@@ -323,11 +352,14 @@ impl Shared {
         let claim = hex::encode(digest);
         match panicked {
             true => tracing::error!(
+                event = "judging_failed",
                 claim,
                 ?pause,
                 "the verifier panicked on a claim; it is tried again after a pause: report this as a bug"
             ),
-            false => tracing::warn!(%reason, claim, "a claim could not be judged"),
+            false => {
+                tracing::warn!(event = "judging_failed", %reason, claim, "a claim could not be judged")
+            }
         }
     }
 

@@ -185,6 +185,15 @@ impl RunningNode {
         }
     }
 
+    /// Sends SIGTERM and, at once, SIGINT: the exit code.
+    pub fn signal_twice(mut self) -> Option<i32> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        for signal in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
+            rustix::process::kill_process(pid, signal).unwrap();
+        }
+        self.child.wait().unwrap().code()
+    }
+
     /// Ends the node as `kill -9` does.
     pub fn kill(mut self) {
         self.child.kill().unwrap();

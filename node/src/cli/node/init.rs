@@ -307,7 +307,7 @@ impl Node<'_> {
 }
 
 /// Refuses a folder that holds anything.
-fn refuse_used(folder: &Path) -> Result<(), Failure> {
+pub(super) fn refuse_used(folder: &Path) -> Result<(), Failure> {
     let used = match fs::read_dir(folder) {
         Ok(mut entries) => entries.next().is_some(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,

@@ -355,6 +355,7 @@ impl Peer {
         let started = swarm(&config, &common, source, &stop).await;
         let longer = Arc::new(Notify::new());
         let gossip = Gossip {
+            instruments: Default::default(),
             ledger: common.ledger.clone(),
             mempool: common.mempool.clone(),
             wanted: common.wanted.clone(),

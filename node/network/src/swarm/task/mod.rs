@@ -307,7 +307,7 @@ impl Task {
             self.refuse_foreign(peer, network);
         } else if self.peers.accepted(peer, tip) {
             self.bootstrap.welcomed(peer);
-            tracing::info!(%peer, height = tip.height, "connected");
+            tracing::info!(event = "peer_connected", %peer, height = tip.height, "connected");
             self.tell(Event::PeerConnected { peer, tip });
         }
     }
