@@ -451,3 +451,30 @@ fn a_moved_validator_votes_at_once_and_one_that_lost_its_log_observes_first() {
     sender.join().unwrap();
     assert_eq!(equivocations(&nodes), 0.0);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_unit_is_one_that_systemd_understands() {
+    let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/agon.service");
+    let text = fs::read_to_string(unit).unwrap();
+    for line in [
+        "NoNewPrivileges=yes",
+        "ProtectSystem=strict",
+        "Restart=on-failure",
+        "TimeoutStopSec=10",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}");
+    }
+    let world = World::new();
+    let here = text.replace("/usr/local/bin/agon", env!("CARGO_BIN_EXE_agon"));
+    let file = world.write("agon.service", here);
+    // a machine without systemd has nothing to ask
+    if let Ok(asked) = std::process::Command::new("systemd-analyze")
+        .args(["verify", &file])
+        .output()
+    {
+        let words = String::from_utf8_lossy(&asked.stderr);
+        let about = words.lines().filter(|line| line.contains("agon.service"));
+        assert_eq!(about.collect::<Vec<_>>(), Vec::<&str>::new());
+    }
+}

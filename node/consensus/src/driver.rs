@@ -161,7 +161,9 @@ impl Driver {
         if let Some(reason) = self.parts.keys.signed().take_refusal() {
             return ConsensusError::Contradiction(reason);
         }
-        match self.log_failure.take() {
+        // of a failed write the engine tells nobody but its own log
+        let unwritable = || crate::log::unwritable(&self.parts.log);
+        match self.log_failure.take().or_else(unwritable) {
             Some(reason) => ConsensusError::WriteAheadLog {
                 path: self.parts.log.clone(),
                 reason,

@@ -139,6 +139,20 @@ fn read_through(path: &Path) -> io::Result<()> {
     log.iter()?.try_for_each(|entry| entry.map(drop))
 }
 
+/// Why the folder of the log takes no writes; `None` when it does.
+pub(crate) fn unwritable(path: &Path) -> Option<String> {
+    let probe = path.with_file_name("writable");
+    let write = || {
+        let mut file = fs::File::create(&probe)?;
+        io::Write::write_all(&mut file, &[0; 4_096])?;
+        file.sync_all()
+    };
+    let written = write();
+    // the next probe overwrites it if it stays
+    let _ = fs::remove_file(&probe);
+    written.err().map(|error| error.to_string())
+}
+
 /// Where the log's bytes are kept before the engine cuts them.
 fn keep_aside(path: &Path) -> io::Result<()> {
     let mut copy = path.as_os_str().to_owned();
@@ -248,6 +262,14 @@ mod tests {
         assert_eq!(missing(check(6)), 0, "the log of an older height");
         fs::write(&path, b"").unwrap();
         assert_eq!(missing(check(6)), 0, "an empty log");
+    }
+
+    #[test]
+    fn a_folder_that_takes_no_writes_is_found_out() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(unwritable(&folder.path().join("votes.wal")), None);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert!(unwritable(&folder.path().join("gone/votes.wal")).is_some());
     }
 
     #[test]
