@@ -150,7 +150,7 @@ fn played(with_changes: bool) -> (Chain, CompetitionId, Vec<CertifiedState>) {
         names.push(chain.act(time, who, register).registration_id().unwrap());
     }
     if with_changes {
-        chain.change(OPENS_AT + 10, Who::Host.account(), 5);
+        chain.change(OPENS_AT + 10, Who::Host.account(), 4);
         changes.push(chain.last());
         chain.change(OPENS_AT + 11, Who::Carol.account(), 0);
         changes.push(chain.last());
