@@ -1,5 +1,5 @@
 //! Real bytes, damaged in every way that a file or a peer can damage them: whatever comes back is a value, and nothing is
-//! accepted that is not what it was. The seeds are fixed, so a failure repeats; `circuits/fuzz` looks further than these.
+//! accepted that is not what it was. The seeds are fixed, so a failure repeats; `node/fuzz` looks further than these.
 
 use std::path::Path;
 

@@ -12,6 +12,8 @@ mod context;
 mod driver;
 mod error;
 mod evidence;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod log;
 mod members;
 mod progress;

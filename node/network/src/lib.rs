@@ -10,6 +10,8 @@ pub mod blobs;
 mod config;
 mod event;
 mod fetch;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod handle;
 mod swarm;
 mod wire;

@@ -1,7 +1,8 @@
 //! Runs the targets without libFuzzer, on any toolchain: damages the seeds at random for so many seconds.
 //!
-//! `cargo run --release --manifest-path circuits/fuzz/Cargo.toml --bin agon-fuzz -- [TARGET|all] [SECONDS] [SEED]`; with FILE
-//! for TARGET, `… -- TARGET FILE`, it runs one input, such as an artifact of `cargo fuzz`. `… -- seeds FOLDER` writes the seeds as corpora.
+//! `cargo run --release --manifest-path node/fuzz/Cargo.toml -- [TARGET|all] [SECONDS] [SEED]`; with a file in the place of the seconds it runs
+//! that input, such as an artifact of `cargo fuzz`. `… -- list` names the targets; `… -- seeds FOLDER` writes their seeds as corpora.
+//! The committed corpora in `corpus/` are inputs, too.
 //! A failing input is written to `artifacts` before the process ends.
 
 use std::error::Error;
@@ -9,7 +10,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use agon_fuzz::{TARGETS, Target, fixture, seeds};
+use agon_fuzz::{Target, targets};
 
 /// SplitMix64: a failure repeats with its seed.
 struct Random(u64);
@@ -62,23 +63,34 @@ fn damaged(seed: &[u8], random: &mut Random) -> Vec<u8> {
     bytes
 }
 
+/// The made seeds and the committed corpus.
 fn seeds_of(target: &Target) -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
-    let mut all = seeds::made(target.0);
-    for path in target.2 {
-        all.push(std::fs::read(fixture(path))?);
+    let mut all = (target.seeds)();
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("corpus")
+        .join(target.name);
+    if corpus.is_dir() {
+        let mut paths: Vec<_> = std::fs::read_dir(corpus)?
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<Result<_, _>>()?;
+        // the order of a folder is the file system's: a run repeats with its seed only when it is ours
+        paths.sort();
+        for path in paths {
+            all.push(std::fs::read(path)?);
+        }
     }
     Ok(all)
 }
 
 /// Runs an input; writes it down when it panics.
 fn run_one(target: &Target, bytes: &[u8]) -> Result<(), Box<dyn Error>> {
-    if std::panic::catch_unwind(|| (target.1)(bytes)).is_ok() {
+    if std::panic::catch_unwind(|| (target.run)(bytes)).is_ok() {
         return Ok(());
     }
     std::fs::create_dir_all("artifacts")?;
-    let path = format!("artifacts/{}-{}", target.0, bytes.len());
+    let path = format!("artifacts/{}-{}", target.name, bytes.len());
     std::fs::write(&path, bytes)?;
-    Err(format!("{} panicked; its input is in {path}", target.0).into())
+    Err(format!("{} panicked; its input is in {path}", target.name).into())
 }
 
 fn run(target: &Target, time: Duration, seed: u64) -> Result<(), Box<dyn Error>> {
@@ -97,16 +109,16 @@ fn run(target: &Target, time: Duration, seed: u64) -> Result<(), Box<dyn Error>>
     }
     println!(
         "{:16} {runs:8} inputs, the slowest took {slowest:.1?}",
-        target.0
+        target.name
     );
     Ok(())
 }
 
 fn write_seeds(folder: &Path) -> Result<(), Box<dyn Error>> {
-    for target in TARGETS {
-        let folder = folder.join(target.0);
+    for target in targets() {
+        let folder = folder.join(target.name);
         std::fs::create_dir_all(&folder)?;
-        for (number, seed) in seeds_of(target)?.iter().enumerate() {
+        for (number, seed) in (target.seeds)().iter().enumerate() {
             std::fs::write(folder.join(format!("seed-{number}")), seed)?;
         }
     }
@@ -119,12 +131,15 @@ fn start(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     if name == "seeds" {
         return write_seeds(Path::new(second));
     }
-    let chosen: Vec<&Target> = TARGETS
-        .iter()
-        .filter(|target| name == "all" || name == target.0)
+    if name == "list" {
+        targets().for_each(|target| println!("{}", target.name));
+        return Ok(());
+    }
+    let chosen: Vec<&Target> = targets()
+        .filter(|target| name == "all" || name == target.name)
         .collect();
     if chosen.is_empty() {
-        return Err(format!("there is no target {name}").into());
+        return Err(format!("there is no target {name}; `list` names them").into());
     }
     let seed = arguments.get(2).map_or(Ok(0), |seed| seed.parse())?;
     for target in chosen {

@@ -77,11 +77,11 @@ fn model() -> IntegerModel {
 }
 
 fn tiny() -> Tiny {
-    let generators = GeneratorCache::new(crate::folder());
+    let generators = GeneratorCache::new(crate::circuits::folder());
     let context = standalone_context();
     let committed = CommittedModel::new(&generators, model(), context.competitor)
         .expect("a small model can be committed");
-    let data = crate::tiny_data();
+    let data = crate::circuits::tiny_data();
     let quiet = |_: Stage, _: f64| {};
     let proof = prove(
         &generators,
@@ -107,17 +107,5 @@ fn tiny() -> Tiny {
         chunk: chunk.expect("an honest proof can be made").to_bytes(),
         committed,
         data,
-    }
-}
-
-/// The seeds of a target that are no files.
-pub fn made(target: &str) -> Vec<Vec<u8>> {
-    match target {
-        "submission" => vec![TINY.proof.clone()],
-        "commitment" => vec![TINY.committed.commitment().to_bytes()],
-        "committed_model" => vec![TINY.committed.to_bytes()],
-        "proven_chunk" => vec![TINY.chunk.clone()],
-        "graph" => vec![TINY.committed.model().graph().to_bytes()],
-        _ => Vec::new(),
     }
 }

@@ -1,6 +1,6 @@
-//! The targets: each takes any bytes, must not panic, and asserts what has to hold of whatever is accepted.
+//! What competitors and hosts send to each other and to validators as blobs, and the files that people give to the command line.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use agon_circuits::commitment::{Commitment, CommittedModel};
@@ -10,49 +10,66 @@ use agon_circuits::model::import;
 use agon_circuits::standalone_context;
 use agon_circuits::submission::{ProvenChunk, Submission};
 use agon_circuits::verifier::{Expected, Verifier};
-use agon_protocol::codec::{Decode, Encode};
+use agon_protocol::codec::Encode;
 use agon_protocol::statement::Dataset;
 
-/// A target: its name, what it does, and the fixtures that seed it.
-pub type Target = (&'static str, fn(&[u8]), &'static [&'static str]);
+use crate::{Target, is_canonical, seeds};
 
-/// All targets. Seeds are files of `circuits/fixtures`; what has none there is made by [`seeds::made`].
+/// Import, data files, models and proofs.
 pub const TARGETS: &[Target] = &[
-    (
-        "onnx",
-        onnx,
-        &[
-            "onnx/mlp_logistic.onnx",
-            "onnx/lenet_relu_dynamo.onnx",
-            "onnx/masked_attention_legacy.onnx",
-        ],
-    ),
-    ("submission", submission, &[]),
-    ("commitment", commitment, &[]),
-    ("committed_model", committed_model, &[]),
-    ("proven_chunk", proven_chunk, &[]),
-    ("npz", npz, &["data/iris.npz", "data/wine.npz"]),
-    ("csv", csv, &["data/iris_test.csv"]),
-    ("graph", graph, &[]),
+    Target {
+        name: "onnx",
+        run: onnx,
+        seeds: || {
+            files(&[
+                "onnx/mlp_logistic.onnx",
+                "onnx/lenet_relu_dynamo.onnx",
+                "onnx/masked_attention_legacy.onnx",
+            ])
+        },
+    },
+    Target {
+        name: "submission",
+        run: submission,
+        seeds: || vec![seeds::TINY.proof.clone()],
+    },
+    Target {
+        name: "commitment",
+        run: commitment,
+        seeds: || vec![seeds::TINY.committed.commitment().to_bytes()],
+    },
+    Target {
+        name: "committed_model",
+        run: committed_model,
+        seeds: || vec![seeds::TINY.committed.to_bytes()],
+    },
+    Target {
+        name: "proven_chunk",
+        run: proven_chunk,
+        seeds: || vec![seeds::TINY.chunk.clone()],
+    },
+    Target {
+        name: "npz",
+        run: npz,
+        seeds: || files(&["data/iris.npz", "data/wine.npz"]),
+    },
+    Target {
+        name: "csv",
+        run: csv,
+        seeds: || files(&["data/iris_test.csv"]),
+    },
+    Target {
+        name: "graph",
+        run: graph,
+        seeds: || vec![seeds::TINY.committed.model().graph().to_bytes()],
+    },
 ];
-
-pub mod seeds;
 
 /// An ONNX file.
 pub fn onnx(bytes: &[u8]) {
     if let Ok(graph) = import(bytes) {
         assert!(graph.inputs() > 0 && graph.outputs() > 0);
     }
-}
-
-/// What is decoded encodes to the same bytes again.
-fn is_canonical<T: Encode + Decode>(bytes: &[u8]) -> Option<T> {
-    let value = T::from_bytes(bytes).ok()?;
-    assert!(
-        value.to_bytes() == bytes,
-        "another encoding of the same value"
-    );
-    Some(value)
 }
 
 /// A submission, judged as a node would: everything before the curve, and the curve when that passes. It is asked to be about the
@@ -129,11 +146,11 @@ pub(crate) fn folder() -> PathBuf {
     std::env::temp_dir().join("agon-test-generators")
 }
 
-/// A file of `circuits/fixtures`.
-pub fn fixture(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../fixtures")
-        .join(path)
+/// Files of `circuits/fixtures`.
+fn files(paths: &[&str]) -> Vec<Vec<u8>> {
+    let path = |path| crate::repository("circuits/fixtures").join(path);
+    let read = |file| std::fs::read(path(file)).expect("the fixtures are in the repository");
+    paths.iter().map(read).collect()
 }
 
 /// A data set that fits the tiny model.
