@@ -88,7 +88,7 @@ impl Chain {
 
     fn act(&mut self, time: u64, who: Who, action: Action) -> SignedTransaction {
         let transaction = self.world.sign(who, action);
-        self.block(time, &[transaction.clone()]);
+        self.block(time, std::slice::from_ref(&transaction));
         transaction
     }
 

@@ -580,8 +580,8 @@ fn pays_the_prize_twice(state: &State, time: u64, tx: Option<&SignedTransaction>
 /// Moves money between escrow and an account, so that the sum stays.
 fn pays_from_the_escrow(state: &State, time: u64, tx: Option<&SignedTransaction>) -> Step {
     let mut step = real(state, time, tx);
-    let running = step.view.competitions.iter_mut();
-    if let Some(competition) = running.filter(|c| c.phase == Phase::Proving).next() {
+    let mut running = step.view.competitions.iter_mut();
+    if let Some(competition) = running.find(|c| c.phase == Phase::Proving) {
         competition.escrow = competition.escrow.checked_sub(Amount::new(1)).unwrap();
         change(&mut step, Who::Host, 1);
     }

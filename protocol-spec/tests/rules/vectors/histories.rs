@@ -148,7 +148,7 @@ impl Recorder {
     /// Notes that `block` may not follow `parent`, the state before the last block.
     pub(crate) fn reject(&mut self, parent: &State, block: &Block) {
         let applied = apply_block(parent, block, &self.world.judge);
-        let error = applied.err().expect("a spoilt block is refused");
+        let error = applied.expect_err("a spoilt block is refused");
         let cause = match &error {
             BlockError::Transaction { error, .. } => Some(error.rule().to_owned()),
             _ => None,
