@@ -633,6 +633,9 @@ async fn a_node_that_cannot_start_says_why_and_harms_nothing() {
     assert!(matches!(error, NodeError::Address { .. }), "{error}");
     let mut consensus = folder(&dir.path().join("consensus-port"), &genesis, Some(&key(0)));
     consensus.consensus.listen = node.addresses.consensus.clone().unwrap();
+    let error = refusal(consensus.clone()).await;
+    assert!(matches!(error, NodeError::KeyTaken { .. }), "{error}");
+    consensus.consensus.lock_key = false;
     let error = refusal(consensus).await;
     assert!(matches!(error, NodeError::Consensus(_)), "{error}");
     let mut keyless = occupied.clone();

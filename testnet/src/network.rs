@@ -179,6 +179,8 @@ impl Network {
             config.api.listen.set_port(ports[0]);
             config.network.listen = format!("/ip4/127.0.0.1/tcp/{}", ports[1]);
             config.consensus.listen = format!("/ip4/127.0.0.1/tcp/{}", ports[2]);
+            // as on another machine, where the lock of the first cannot be seen
+            config.consensus.lock_key = false;
         })?;
         self.set_honest(index, false);
         self.set_honest(twin, false);

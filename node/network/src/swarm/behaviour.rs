@@ -55,7 +55,7 @@ impl Behaviour {
             .with_request_timeout(config.timing.request)
             .with_max_concurrent_streams(config.limits.served_requests_per_peer * 2);
         Ok(Self {
-            gate: Gate::new(config.limits.clone()),
+            gate: Gate::new(config.limits.clone(), config.discover),
             blocked: allow_block_list::Behaviour::default(),
             gossip: gossip(config)?,
             exchange: request_response::Behaviour::with_codec(

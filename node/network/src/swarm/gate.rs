@@ -24,6 +24,8 @@ use crate::config::Limits;
 enum Closed {
     #[error("the address is banned")]
     Banned,
+    #[error("this node dials only the addresses that it is given")]
+    Found,
     #[error("there are {limit} {what} already")]
     Full { what: &'static str, limit: u32 },
 }
@@ -41,6 +43,8 @@ struct Connection {
 #[derive(Debug)]
 pub(super) struct Gate {
     limits: Limits,
+    /// Whether peers are dialled at addresses that other peers gave.
+    discover: bool,
     connections: HashMap<ConnectionId, Connection>,
     banned: HashSet<IpAddr>,
 }
@@ -67,9 +71,10 @@ pub(super) fn subnet(ip: IpAddr) -> IpAddr {
 }
 
 impl Gate {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits, discover: bool) -> Self {
         Self {
             limits,
+            discover,
             connections: HashMap::new(),
             banned: HashSet::new(),
         }
@@ -180,9 +185,13 @@ impl NetworkBehaviour for Gate {
         &mut self,
         id: ConnectionId,
         _: Option<PeerId>,
-        _: &[Multiaddr],
+        addresses: &[Multiaddr],
         _: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        // Kademlia dials whom its queries find, and leaves the addresses to the behaviours
+        if !self.discover && addresses.is_empty() {
+            return Err(ConnectionDenied::new(Closed::Found));
+        }
         let limit = self.limits.connections;
         self.check("outgoing connections being made", limit, |other| {
             !other.incoming && other.peer.is_none()
@@ -253,7 +262,7 @@ mod tests {
     use super::*;
 
     fn gate(limits: Limits) -> Gate {
-        Gate::new(limits)
+        Gate::new(limits, true)
     }
 
     fn address(text: &str) -> Multiaddr {
