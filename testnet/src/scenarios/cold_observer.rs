@@ -62,9 +62,9 @@ pub(super) fn play(stage: &Stage) -> Result<Figures, TestnetError> {
     let synced = start.elapsed().saturating_sub(started);
     let client = network.client(observer);
     let client = client.ok_or_else(|| TestnetError::Node("the observer ended".to_owned()))?;
-    client
-        .blob(&blob.id, blob.length)
-        .map_err(|error| TestnetError::Expectation(format!("no test set: {error}")))?;
+    wait_for("the test set at the observer", LIMIT, || {
+        Ok(client.blob(&blob.id, blob.length).ok().map(drop))
+    })?;
     let mut live = Duration::ZERO;
     let transfers = stage.either(20, 5);
     for _ in 0..transfers {
