@@ -14,7 +14,6 @@ use agon_network::{FetchedBlocks, Handle, MAX_BLOCKS, Misbehaviour, PeerId};
 use agon_protocol::block::Block;
 use agon_protocol::codec::Decode;
 use agon_protocol::competition::BlobRef;
-use agon_protocol::digest::BlockId;
 use agon_protocol::judge::{ProofClaim, Question, TestSetClaim};
 use agon_protocol::limits::MAX_PROOF_BYTES;
 use agon_protocol::state::State;
@@ -29,7 +28,7 @@ use super::NodeError;
 use super::certified::{Told, apply_certified, apply_told};
 use super::clock::now;
 use super::joining::{Begun, Joining};
-use super::wanted::Wanted;
+use super::wanted::{Wanted, Wishes};
 use crate::ledger::{Ledger, LedgerError};
 use crate::verification::Verification;
 
@@ -280,10 +279,11 @@ impl Follower {
             let state = self.ledger.state();
             answerable = false;
             // what is gone leaves its place to the next
-            self.wanted.clear();
+            let mut wishes = Wishes::default();
             for question in &open {
-                answerable |= self.ask(&state, block, question, old);
+                answerable |= self.ask(&state, &mut wishes, question, old);
             }
+            self.wanted.only(block, wishes);
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
@@ -299,22 +299,27 @@ impl Follower {
     }
 
     /// Has a question answered; false when a blob of an old block that it needs is gone.
-    fn ask(&self, state: &State, block: BlockId, question: &Question, old: bool) -> bool {
+    fn ask(&self, state: &State, wishes: &mut Wishes, question: &Question, old: bool) -> bool {
         let (sealed, proof) = match question {
             Question::TestSet(claim) => (Some(claim.sealed), None),
-            Question::Proof(claim) => (self.ask_test_set(state, block, claim), Some(claim.proof)),
+            Question::Proof(claim) => (self.ask_test_set(state, wishes, claim), Some(claim.proof)),
         };
         let held = self.network.blobs();
         let gone = |blob: &BlobRef| old && self.wanted.is_gone(blob.id) && !held.holds(blob.id);
         if sealed.iter().chain(&proof).any(gone) {
             return false;
         }
-        self.wanted.question(block, question);
+        wishes.question(question);
         true
     }
 
     /// A proof is judged on the opened test set. A node that was not there when the key was released opens it now.
-    fn ask_test_set(&self, state: &State, block: BlockId, claim: &ProofClaim) -> Option<BlobRef> {
+    fn ask_test_set(
+        &self,
+        state: &State,
+        wishes: &mut Wishes,
+        claim: &ProofClaim,
+    ) -> Option<BlobRef> {
         let competition = state.competition(&claim.context.competition)?;
         let spec = &competition.spec;
         let question = Question::TestSet(TestSetClaim {
@@ -327,9 +332,9 @@ impl Follower {
             task: spec.task,
         });
         if self.verification.verdict(&question).is_none() {
-            self.wanted.question(block, &question);
+            wishes.question(&question);
         } else if !self.network.blobs().holds(spec.sealed_data.id) {
-            self.wanted.blob(block, spec.sealed_data);
+            wishes.blob(spec.sealed_data);
         }
         Some(spec.sealed_data)
     }

@@ -42,6 +42,22 @@ pub(super) struct Wishes {
     pub(super) blobs: HashMap<BlobId, BlobRef>,
 }
 
+impl Wishes {
+    /// Adds a verdict, if there is a place; says whether it is new.
+    pub(super) fn question(&mut self, question: &Question) -> bool {
+        self.questions.len() < MAX_WISHES
+            && self
+                .questions
+                .insert(claim_digest(question), question.clone())
+                .is_none()
+    }
+
+    /// Adds a blob, if there is a place; says whether it is new.
+    pub(super) fn blob(&mut self, blob: BlobRef) -> bool {
+        self.blobs.len() < MAX_WISHES && self.blobs.insert(blob.id, blob).is_none()
+    }
+}
+
 /// Wishes of the blocks at hand, for the attendant, and the attendant's bell.
 #[derive(Default)]
 pub(super) struct Wanted {
@@ -73,26 +89,28 @@ impl Wanted {
         }
         drop(blocks);
         if new {
-            self.ring();
+            self.bell.notify_one();
+        }
+    }
+
+    /// Makes these the only wishes, as many as have a place. In one step: a look between two would give up fetches that run.
+    pub(super) fn only(&self, block: BlockId, wishes: Wishes) {
+        let mut blocks = self.lock();
+        if !blocks.iter().eq([&(block, wishes.clone())]) {
+            *blocks = VecDeque::from([(block, wishes)]);
+            drop(blocks);
+            self.bell.notify_one();
         }
     }
 
     /// Asks for a verdict that `block` needs.
     pub(super) fn question(&self, block: BlockId, question: &Question) {
-        self.wish(block, |wishes| {
-            wishes.questions.len() < MAX_WISHES
-                && wishes
-                    .questions
-                    .insert(claim_digest(question), question.clone())
-                    .is_none()
-        });
+        self.wish(block, |wishes| wishes.question(question));
     }
 
     /// Asks for a blob that `block` names.
     pub(super) fn blob(&self, block: BlockId, blob: BlobRef) {
-        self.wish(block, |wishes| {
-            wishes.blobs.len() < MAX_WISHES && wishes.blobs.insert(blob.id, blob).is_none()
-        });
+        self.wish(block, |wishes| wishes.blob(blob));
     }
 
     fn side(&self) -> MutexGuard<'_, Side> {
@@ -103,7 +121,7 @@ impl Wanted {
     pub(super) fn set_ahead(&self, mut blobs: Vec<BlobRef>) {
         blobs.truncate(MAX_AHEAD);
         self.side().ahead = blobs;
-        self.ring();
+        self.bell.notify_one();
     }
 
     /// The blobs of coming blocks.
@@ -155,7 +173,8 @@ impl Wanted {
         self.lock().clear();
     }
 
-    /// Tells the attendant that there may be something to do, and whoever waits that something came.
+    /// Tells the attendant that there may be something to do, and whoever waits that something came. A wish rings the attendant's
+    /// bell only: whoever wishes and waits would wake itself.
     pub(super) fn ring(&self) {
         self.bell.notify_one();
         self.news.notify_one();
@@ -196,6 +215,30 @@ mod tests {
         assert_eq!(all.len(), 2);
         assert!(all[0].blobs.contains_key(&blob(20_000).id));
         assert_eq!(all[1].blobs.len(), MAX_WISHES);
+    }
+
+    async fn rings(bell: impl Future<Output = ()>) -> bool {
+        tokio::time::timeout(Duration::ZERO, bell).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn whoever_wishes_does_not_wake_itself_and_the_same_wishes_again_wake_nobody() {
+        let wanted = Wanted::default();
+        let block = BlockId::of(b"at hand");
+        let mut wishes = Wishes::default();
+        assert!(wishes.blob(blob(1)) && !wishes.blob(blob(1)));
+        wanted.blob(BlockId::of(b"earlier"), blob(0));
+        wanted.only(block, wishes.clone());
+        assert_eq!(wanted.all(), [wishes.clone()].to_vec());
+        assert!(rings(wanted.rung()).await);
+        wanted.only(block, wishes.clone());
+        assert!(!rings(wanted.rung()).await);
+        wishes.blob(blob(2));
+        wanted.only(block, wishes);
+        assert!(rings(wanted.rung()).await);
+        assert!(!rings(wanted.news()).await);
+        wanted.ring();
+        assert!(rings(wanted.news()).await);
     }
 
     #[test]

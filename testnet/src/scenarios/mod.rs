@@ -132,7 +132,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "cold-observer",
-        summary: "an observer syncs from genesis, then follows live to the same state roots",
+        summary: "an observer syncs from genesis, test set included, then follows live to the same state roots",
         play: cold_observer::play,
     },
     Scenario {

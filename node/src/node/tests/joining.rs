@@ -37,7 +37,6 @@ async fn started() -> (Story, SnapshotOffer, Peer, Peer) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "fails at times: an observer gives up fetching blobs that its peer holds, and believes the certified root instead"]
 async fn an_observer_judges_the_proofs_whose_blobs_a_peer_holds() {
     let (story, offer, holder, observer) = started().await;
     // the proofs were judged, not believed: their blobs are here, and so is the test set

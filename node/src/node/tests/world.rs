@@ -33,7 +33,7 @@ use crate::testing::{Believer, START_MS, account, certify, dataset, genesis, sig
 use crate::verification::{ProofFinding, ProofVerifier, Submitted};
 
 /// Far above what any condition needs, also on a busy machine.
-pub(super) const PATIENCE: Duration = Duration::from_secs(300);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits for something that must happen.
 pub(super) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
