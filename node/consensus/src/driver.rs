@@ -46,6 +46,10 @@ use crate::undecided::{Slot, UndecidedBlocks};
 /// How often a block without a verdict is judged again, besides on wake-ups and new rounds.
 const JUDGE_AGAIN: Duration = Duration::from_millis(250);
 
+/// How long the others leave the next height to its proposer when there is work. Without this, whoever hears of a transaction or finds a
+/// verdict before the proposer does would have it propose nothing.
+const PROPOSER_FIRST: Duration = Duration::from_millis(100);
+
 /// Proposals of the next height kept while this one is not finished, one a round.
 const MAX_EARLY_PARTS: usize = 4;
 
@@ -694,15 +698,27 @@ impl Driver {
             .map_err(ConsensusError::Application)
     }
 
-    /// Holds the next height back for as long as the ledger has nothing to do.
+    /// Holds the next height back for as long as the ledger has nothing to do, or its proposer nothing to propose.
     fn rest(&mut self) {
+        let proposes = self.proposes_next();
         if let Some(held) = &mut self.held {
-            let rest = self.parts.application.rest().min(self.parts.idle);
+            let work = self.parts.application.rest().min(self.parts.idle);
+            let rest = match proposes {
+                true => work,
+                false => work.max(PROPOSER_FIRST),
+            };
             held.until = held.until.min(Instant::now() + rest);
             if rest.is_zero() || !self.early.is_empty() {
                 self.release();
             }
         }
+    }
+
+    /// Whether this validator is the first to propose the next block.
+    fn proposes_next(&self) -> bool {
+        let height = self.next_height();
+        let proposer = self.next.set.proposer(height, Round::new(0));
+        proposer.address == self.parts.keys.address()
     }
 
     fn release(&mut self) {

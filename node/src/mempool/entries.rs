@@ -39,6 +39,10 @@ pub(super) struct Entry {
     pub(super) checked_at: Option<Height>,
     /// What a judge must answer, as of that check.
     pub(super) question: Option<Question>,
+    /// Since when its question is asked here.
+    pub(super) asked: Option<Instant>,
+    /// Since when the answer is known here.
+    pub(super) answered: Option<Instant>,
     /// By when it must be in a block, when that is near.
     pub(super) deadline: Option<TimeMs>,
 }
@@ -67,6 +71,8 @@ impl Entry {
             looked_at: None,
             checked_at: None,
             question: None,
+            asked: None,
+            answered: None,
             deadline: None,
         }
     }

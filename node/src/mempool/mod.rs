@@ -16,7 +16,7 @@ mod room;
 mod tests;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agon_network::BlobStore;
 use agon_protocol::block::EMPTY_BLOCK_BYTES;
@@ -42,6 +42,8 @@ use room::Class;
 
 /// How long a transaction from a peer may break a rule before it is dropped: the peer may be a few blocks ahead.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest that a transaction whose verdict is known here is left to the other validators to judge.
+const MAX_LEFT_TO_OTHERS: Duration = Duration::from_millis(500);
 
 /// Who hands over a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +63,7 @@ pub enum Stage {
     Blob(BlobRef),
     /// A block that makes it valid, e.g. one that a peer has already.
     Ledger,
-    /// The verdict on its key or proof.
+    /// The verdict on its key or proof, from this node and, as far as time tells, from the other validators.
     Verdict,
     /// Nothing but the next block.
     Block,
@@ -88,7 +90,7 @@ impl std::fmt::Display for Stage {
             Self::Nonce => f.write_str("earlier transactions of its sender"),
             Self::Blob(blob) => write!(f, "blob {} of {} bytes", blob.id, blob.length),
             Self::Ledger => f.write_str("a block that makes it valid"),
-            Self::Verdict => f.write_str("the verdict of this node"),
+            Self::Verdict => f.write_str("the verdict on its key or proof"),
             Self::Block => f.write_str("the next block"),
         }
     }
@@ -112,6 +114,14 @@ pub struct Work {
     pub questions: Vec<Question>,
     /// How many transactions wait for the next block only.
     pub ready: usize,
+    /// When time alone makes another one proposable.
+    pub next: Option<Instant>,
+}
+
+impl Work {
+    fn look_again(&mut self, at: Instant) {
+        self.next = Some(self.next.map_or(at, |next| next.min(at)));
+    }
 }
 
 /// What the pool knows of a transaction.
@@ -597,6 +607,7 @@ fn stage(
     };
     match (verdicts.verdict(question), question) {
         (None, _) => {
+            entry.asked.get_or_insert_with(Instant::now);
             work.questions.push(question.clone());
             Ok(Stage::Verdict)
         }
@@ -604,6 +615,21 @@ fn stage(
         (Some((Verdict::Invalid, reason)), Question::TestSet(_)) => Err(format!(
             "the key does not open the sealed test set: {reason}"
         )),
-        (Some(_), _) => Ok(Stage::Block),
+        (Some(_), _) => match left_to_others(entry, Instant::now()) {
+            Some(until) => {
+                work.look_again(until);
+                Ok(Stage::Verdict)
+            }
+            None => Ok(Stage::Block),
+        },
     }
+}
+
+/// Until when a transaction that was judged here is not proposed: the others began to judge it when this node did and are given
+/// twice its time, because a block that they have no verdict on holds up everything else in it. Not when its deadline is near.
+fn left_to_others(entry: &mut Entry, now: Instant) -> Option<Instant> {
+    let answered = *entry.answered.get_or_insert(now);
+    let took = answered.saturating_duration_since(entry.asked?);
+    let until = answered + took.min(MAX_LEFT_TO_OTHERS);
+    (now < until && entry.deadline.is_none()).then_some(until)
 }

@@ -585,3 +585,34 @@ fn remembers_only_so_many_refusals() {
         Some("4999")
     );
 }
+
+#[test]
+fn what_was_judged_here_is_left_to_the_others_for_as_long_again_but_not_near_its_deadline() {
+    let genesis = genesis("pool");
+    let release = sign(
+        &genesis,
+        1,
+        0,
+        Action::ReleaseKey {
+            competition: CompetitionId::of(b"any"),
+            key: DataKey::from_raw([1; 32]),
+        },
+    );
+    let mut entry = Entry::new(1, release, 200, Origin::Client, Class::Blobs);
+    let now = Instant::now();
+    assert_eq!(left_to_others(&mut entry, now), None, "known at once");
+
+    let ms = Duration::from_millis;
+    (entry.asked, entry.answered) = (Some(now), None);
+    let until = Some(now + ms(60));
+    assert_eq!(left_to_others(&mut entry, now + ms(30)), until);
+    assert_eq!(left_to_others(&mut entry, now + ms(59)), until);
+    assert_eq!(left_to_others(&mut entry, now + ms(60)), None);
+
+    // a long queue here says little about the others
+    entry.answered = Some(now + ms(9_000));
+    let until = Some(now + ms(9_000) + MAX_LEFT_TO_OTHERS);
+    assert_eq!(left_to_others(&mut entry, now + ms(9_001)), until);
+    entry.deadline = Some(TimeMs::new(1));
+    assert_eq!(left_to_others(&mut entry, now + ms(9_001)), None);
+}

@@ -12,7 +12,9 @@ use agon_protocol::block::{Block, is_fresh};
 use agon_protocol::codec::{Decode, Encode};
 use agon_protocol::digest::BlockId;
 use agon_protocol::identity::AccountId;
-use agon_protocol::transition::{Applied, BlockError, Skipped, build_block, check_known};
+use agon_protocol::transition::{
+    Applied, BlockError, Skipped, build_block, check_known, open_questions,
+};
 use agon_protocol::units::Height;
 
 use super::certified::apply_certified;
@@ -136,9 +138,13 @@ impl Application for Chain {
             }
             Err(LedgerError::Block(BlockError::Undecided { question, .. })) => {
                 self.wanted.question(id, &question);
-                // the blobs of the whole block at once, rather than one after the other
+                // what the rest of the block needs, too, rather than one after the other
                 if let Ok(block) = Block::from_bytes(block) {
                     self.holds_blobs(id, &block);
+                    for question in open_questions(&self.ledger.state(), &block, &self.verification)
+                    {
+                        self.wanted.question(id, &question);
+                    }
                 }
                 Check::Undecided
             }

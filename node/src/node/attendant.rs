@@ -144,11 +144,14 @@ impl Fetches {
 impl Attendant {
     pub(super) async fn run(mut self, shutdown: CancellationToken) -> Result<(), NodeError> {
         loop {
-            self.attend().await?;
+            let next = self.attend().await?;
+            let rest = next.map_or(TICK, |next| {
+                next.saturating_duration_since(Instant::now()).min(TICK)
+            });
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
                 () = self.wanted.rung() => {}
-                () = tokio::time::sleep(TICK) => {}
+                () = tokio::time::sleep(rest) => {}
                 Some(fetched) = self.fetches.tasks.join_next() => self.fetched(fetched),
             }
         }
@@ -167,7 +170,8 @@ impl Attendant {
         }
     }
 
-    async fn attend(&mut self) -> Result<(), NodeError> {
+    /// Sees to everything once, and says when time alone will have changed something.
+    async fn attend(&mut self) -> Result<Option<Instant>, NodeError> {
         let (ledger, mempool) = (self.ledger.clone(), self.mempool.clone());
         let (blobs, verification) = (self.blobs.clone(), self.verification.clone());
         let update = tokio::task::spawn_blocking(move || {
@@ -202,7 +206,7 @@ impl Attendant {
         if let Some(waker) = self.waker.get() {
             waker.wake();
         }
-        Ok(())
+        Ok(work.next)
     }
 
     fn answer(&self, question: &Question, urgency: Urgency, missing: &mut Vec<BlobRef>) {

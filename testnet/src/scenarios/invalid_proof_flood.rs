@@ -5,7 +5,7 @@
 //! in the middle of the flood are accepted; half of the honest transfers are final within twice the time of quiet minutes
 //! (only judged when others leave the machine alone).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use agon_node::client::Client;
 use agon_protocol::digest::TransactionId;
@@ -41,7 +41,11 @@ pub(super) fn play(stage: &Stage) -> Result<Figures, TestnetError> {
         .map(|(account, variant)| workshop.competitor(account, variant))
         .collect::<Result<_, _>>()?;
     let mut flood = Flood::prepare(&workshop, attacker, wrong)?;
-    let mut terms = Terms::new(windows(pace, wrong, honest + wrong / 8));
+    let calm_transfers = stage.either(100, 10);
+    let mut windows = windows(pace, wrong, honest + wrong / 2);
+    // the quiet minute of comparison comes before the key
+    windows.key += Duration::from_secs_f64(calm_transfers as f64 / RATE);
+    let mut terms = Terms::new(windows);
     terms.registrations = 255;
     let mut contest = Contest::sign(host, task, &terms)?;
 
@@ -70,7 +74,7 @@ pub(super) fn play(stage: &Stage) -> Result<Figures, TestnetError> {
     let [quiet_payer, flood_payer] = <[Account; 2]>::try_from(payers)
         .map_err(|_| TestnetError::Expectation("two payers were made".into()))?;
     let before = Cost::now(&network)?;
-    let calm = Stream::start(vec![quiet_payer], &clients, RATE, stage.either(100, 10)).finish()?;
+    let calm = Stream::start(vec![quiet_payer], &clients, RATE, calm_transfers).finish()?;
     let quiet = times(&calm, &nodes, FINAL_LIMIT)?;
     contest.release_key(clients[0])?;
 
