@@ -1,32 +1,55 @@
 //! A store's records against what follows from its blocks: every value of every key.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use agon_consensus::{Evidence, Validator};
 use agon_protocol::codec::Decode;
 use agon_protocol::digest::TransactionId;
+use agon_protocol::identity::AccountId;
 use agon_protocol::judge::Verdict;
 use agon_protocol::state::State;
 use agon_protocol::transactions::SignedTransaction;
 
 use super::claims::Claims;
 use super::folder::{DataFolder, reading};
-use super::replay::Step;
+use super::replay::{Step, members};
 use super::report::{Place, Report, Subject};
 use super::source::SourceError;
-use crate::ledger::{BlockOutcome, RecordKey, Store};
+use crate::ledger::{BlockOutcome, RecordKey, Store, encode_validators};
 
 /// What the blocks say that the store must hold.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Expected {
     places: HashMap<TransactionId, (u64, u32)>,
+    /// The validators from each height on at which they are others than before.
+    sets: BTreeMap<u64, Vec<Validator>>,
     heights: u64,
 }
 
 impl Expected {
+    /// Before the first block.
+    pub(super) fn new(first: &State) -> Self {
+        Self {
+            places: HashMap::new(),
+            sets: BTreeMap::from([(1, members(first.validators()))]),
+            heights: 0,
+        }
+    }
+
+    /// Who signs a block.
+    fn validators_at(&self, height: u64) -> &[Validator] {
+        let set = self.sets.range(..=height).next_back();
+        set.map_or(&[], |(_, set)| set)
+    }
+
     /// Compares the receipts and events of a block, and remembers where its transactions are.
     pub(super) fn step(&mut self, step: &Step, folder: &DataFolder, report: &mut Report) {
         let height = step.block.height.get();
         self.heights = height;
+        let set = members(step.applied.state.validators());
+        if set != self.validators_at(height) {
+            self.sets.insert(height.saturating_add(1), set);
+        }
         let expected = BlockOutcome {
             receipts: step.applied.receipts.clone(),
             events: step.applied.events.clone(),
@@ -163,6 +186,8 @@ impl Pass<'_> {
                 Box::new(here().field("base")),
                 "this node started from a snapshot: audit one that started from the genesis".into(),
             ),
+            RecordKey::Validators(height) => self.validators(*height, value),
+            RecordKey::Evidence(validator, height) => self.evidence(validator, *height, value),
             // the snapshots are checked by whoever starts from one
             RecordKey::Snapshots => Worth::Free,
             RecordKey::Block(height)
@@ -215,6 +240,48 @@ impl Pass<'_> {
         }
     }
 
+    /// Whether nothing is known of a height: the chain could not be followed as far.
+    fn is_unknown(&self, height: u64) -> bool {
+        !self.complete && height > self.expected.heights.saturating_add(1)
+    }
+
+    fn validators(&self, height: u64, value: &[u8]) -> Worth {
+        if self.is_unknown(height) {
+            return Worth::Free;
+        }
+        // those of the genesis are in no record
+        let set = self.expected.sets.get(&height).filter(|_| height > 1);
+        match set.is_some_and(|set| value == encode_validators(set)) {
+            true => Worth::Right,
+            false => Worth::Wrong(
+                Box::new(Place::block(height).field("validators")),
+                "they are not the validators that the blocks make".into(),
+            ),
+        }
+    }
+
+    fn evidence(&self, validator: &AccountId, height: u64, value: &[u8]) -> Worth {
+        if self.is_unknown(height) {
+            return Worth::Free;
+        }
+        let proven = Evidence::from_bytes(value).is_ok_and(|evidence| {
+            let set = self.expected.validators_at(height);
+            (evidence.validator, evidence.height.get()) == (*validator, height)
+                && evidence.verify(&self.state.network(), set).is_ok()
+        });
+        match proven {
+            true => Worth::Right,
+            false => {
+                let account = Some(*validator);
+                let place = Place::block(height).field("evidence");
+                Worth::Wrong(
+                    Box::new(Place { account, ..place }),
+                    "it does not prove that a validator of this height signed twice".into(),
+                )
+            }
+        }
+    }
+
     fn transaction(&self, id: &TransactionId, value: &[u8]) -> Worth {
         let place = self.place.clone().transaction(*id);
         let Some((height, index)) = self.expected.places.get(id) else {
@@ -260,6 +327,12 @@ impl Pass<'_> {
             (RecordKey::State, "state"),
             (RecordKey::Network, "network"),
         ];
+        for height in self.expected.sets.keys().filter(|height| **height > 1) {
+            if gone(&RecordKey::Validators(*height)) {
+                let place = Place::block(*height).field("validators");
+                faults.push((place, "the record is gone"));
+            }
+        }
         for (key, name) in metas {
             if gone(&key) && self.expected.heights > 0 {
                 faults.push((self.place.clone().field(name), "the record is gone"));

@@ -76,7 +76,7 @@ pub fn audit_folder(path: &Path, options: &Options<'_>) -> Result<Report, AuditE
         return Err(AuditError::Network { expected, found });
     }
     audit.check_files(&folder);
-    let mut expected = Expected::default();
+    let mut expected = Expected::new(audit.replay.state());
     let tip = match folder.tip() {
         Ok(tip) => tip,
         Err(error) => {

@@ -455,7 +455,8 @@ fn next_validators(state: &State) -> Vec<Validator> {
         .collect()
 }
 
-fn encode_validators(validators: &[Validator]) -> Vec<u8> {
+/// Validators as stored.
+pub(crate) fn encode_validators(validators: &[Validator]) -> Vec<u8> {
     let mut out = Vec::new();
     encode_length(validators.len(), &mut out);
     for Validator { account, power } in validators {

@@ -1,6 +1,7 @@
 //! Every stored value with what it is about, for whoever checks a store as a whole.
 
 use agon_protocol::digest::{DataDigest, TransactionId};
+use agon_protocol::identity::AccountId;
 
 use super::store::{
     Kind, META_BASE, META_FORMAT, META_NETWORK, META_SNAPSHOTS, META_STATE, META_TIP, array,
@@ -35,6 +36,10 @@ pub enum RecordKey {
     Verdict([u8; 32]),
     /// Which sealed blob and key open a test set.
     Opening(DataDigest),
+    /// The validators from a height on, where they changed.
+    Validators(u64),
+    /// A proof that a validator signed twice at a height.
+    Evidence(AccountId, u64),
     /// A key that this module does not know.
     Other,
 }
@@ -60,6 +65,12 @@ impl RecordKey {
             _ if is(Kind::Certificate) => Self::Certificate(height()?),
             _ if is(Kind::Outcome) => Self::Outcome(height()?),
             _ if is(Kind::Waiting) => Self::Waiting(height()?),
+            _ if is(Kind::Validators) => Self::Validators(height()?),
+            // behind the height: round and kind
+            _ if is(Kind::Evidence) && name.len() == 32 + 8 + 4 + 1 => Self::Evidence(
+                AccountId::from_raw(array(name, 0)?),
+                u64::from_be_bytes(array(name, 32)?),
+            ),
             _ if is(Kind::Transaction) => Self::Transaction(TransactionId::from_raw(digest()?)),
             _ if is(Kind::Verdict) => Self::Verdict(digest()?),
             _ if is(Kind::Opening) => Self::Opening(DataDigest::from_raw(digest()?)),
@@ -80,6 +91,14 @@ mod tests {
         assert_eq!(RecordKey::of(b"mbase"), RecordKey::Base);
         assert_eq!(RecordKey::of(b"msnapshots"), RecordKey::Snapshots);
         assert_eq!(RecordKey::of(&key(b'b', &height)), RecordKey::Block(7));
+        let validators = RecordKey::of(&key(b's', &height));
+        assert_eq!(validators, RecordKey::Validators(7));
+        let evidence = [&[1; 32][..], &height, &[0; 5]].concat();
+        assert_eq!(
+            RecordKey::of(&key(b'e', &evidence)),
+            RecordKey::Evidence(AccountId::from_raw([1; 32]), 7)
+        );
+        assert_eq!(RecordKey::of(&key(b'e', &evidence[1..])), RecordKey::Other);
         assert_eq!(
             RecordKey::of(&key(b'v', &[3; 32])),
             RecordKey::Verdict([3; 32])

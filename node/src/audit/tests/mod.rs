@@ -5,18 +5,20 @@ mod explaining;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use agon_consensus::{Contradiction, Evidence, Message};
 use agon_network::BlobStore;
 use agon_protocol::codec::Encode;
 use agon_protocol::competition::BlobRef;
 use agon_protocol::digest::{BlobId, CompetitionId};
 use agon_protocol::genesis::{Genesis, GenesisBalance};
+use agon_protocol::governance::Measure;
 use agon_protocol::identity::AccountId;
 use agon_protocol::judge::{Judge, ProofClaim, TestSetClaim, Verdict as Found};
 use agon_protocol::metric::Tally;
 use agon_protocol::statement::Dataset;
 use agon_protocol::transactions::{Action, SignedTransaction};
 use agon_protocol::transition::build_block;
-use agon_protocol::units::{Amount, TimeMs};
+use agon_protocol::units::{Amount, Height, TimeMs};
 use tempfile::TempDir;
 
 use super::*;
@@ -591,4 +593,116 @@ fn an_exported_settlement_is_proven_by_the_genesis_and_no_byte_of_it_may_change(
     }
     let none = export_settlement(&folder, &world.genesis, CompetitionId::of(b"none"));
     assert!(matches!(none, Err(ExportError::NotEnded(_))));
+}
+
+/// A proof that the validator with key 0 signed two blocks of a height.
+fn double_signed(genesis: &Genesis, height: u64) -> Evidence {
+    let height = Height::new(height);
+    let mut messages = [b"one", b"two"].map(|block| {
+        let certified = certify(genesis, height, block.to_vec());
+        Message {
+            block: Some(certified.certificate.block),
+            valid_round: -1,
+            signature: certified.certificate.signatures[0].signature,
+        }
+    });
+    messages.sort();
+    let [first, second] = messages;
+    Evidence {
+        validator: account(0),
+        height,
+        round: 0,
+        kind: Contradiction::Precommit,
+        first,
+        second,
+    }
+}
+
+/// A store whose validators changed after block 1, with evidence of its three heights and of the one to come.
+fn changed_set() -> (TempDir, Genesis) {
+    let dir = tempfile::tempdir().unwrap();
+    let genesis = genesis("changed");
+    let ledger = Ledger::open(&dir.path().join("ledger"), genesis.clone()).unwrap();
+    let approve = Action::Approve {
+        measure: Measure::SetPower {
+            account: account(0),
+            power: 5,
+        },
+        set_version: 0,
+    };
+    commit(&ledger, START_MS + 5, &[sign(&genesis, 0, 0, approve)]);
+    commit(&ledger, START_MS + 10, &[]);
+    commit(&ledger, START_MS + 15, &[]);
+    assert_eq!(ledger.validators()[0].power, 5);
+    for height in 1..=4 {
+        let evidence = double_signed(&genesis, height);
+        assert!(ledger.keep_evidence(&evidence).unwrap());
+    }
+    (dir, genesis)
+}
+
+/// The place that the audit names after one record was changed, `None` for one that is gone.
+fn named_after(key: &[u8], change: impl Fn(&mut Vec<u8>) -> Option<()>) -> Vec<Place> {
+    let (dir, genesis) = changed_set();
+    let db = sled::open(dir.path().join("ledger")).unwrap();
+    let mut value = db.get(key).unwrap().unwrap().to_vec();
+    match change(&mut value) {
+        Some(()) => db.insert(key, value).unwrap(),
+        None => db.remove(key).unwrap(),
+    };
+    drop(db);
+    let red = audit(dir.path(), &genesis, true);
+    assert_eq!(red.verdict, Verdict::Red);
+    red.faults.into_iter().map(|fault| fault.place).collect()
+}
+
+#[test]
+fn changed_validators_and_evidence_in_a_store_are_green() {
+    let (dir, genesis) = changed_set();
+    let green = audit(dir.path(), &genesis, true);
+    assert_eq!(green.verdict, Verdict::Green, "{green}");
+}
+
+#[test]
+fn a_damaged_or_missing_record_of_validators_is_named() {
+    let key = [&b"s"[..], &2u64.to_be_bytes()].concat();
+    let flip = |value: &mut Vec<u8>| {
+        value[36] ^= 1;
+        Some(())
+    };
+    for places in [named_after(&key, flip), named_after(&key, |_| None)] {
+        let right = Place::block(2).field("validators");
+        assert!(places.contains(&right), "{places:?}");
+    }
+}
+
+#[test]
+fn damaged_evidence_is_named_and_evidence_of_another_height_proves_nothing() {
+    let key = [
+        &b"e"[..],
+        account(0).as_bytes(),
+        &3u64.to_be_bytes(),
+        &[0, 0, 0, 0, 1],
+    ]
+    .concat();
+    let flip = |value: &mut Vec<u8>| {
+        *value.last_mut()? ^= 1;
+        Some(())
+    };
+    let cut = |value: &mut Vec<u8>| value.pop().map(drop);
+    let other = |value: &mut Vec<u8>| {
+        *value = double_signed(&genesis("changed"), 2).to_bytes();
+        Some(())
+    };
+    let right = Place {
+        account: Some(account(0)),
+        ..Place::block(3).field("evidence")
+    };
+    for places in [
+        named_after(&key, flip),
+        named_after(&key, cut),
+        named_after(&key, other),
+    ] {
+        assert_eq!(places, std::slice::from_ref(&right));
+    }
 }
