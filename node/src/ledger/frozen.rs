@@ -149,17 +149,20 @@ pub fn quietly<T>(work: impl FnOnce() -> T) -> Option<T> {
 }
 
 fn lock(path: &Path) -> Result<Option<File>, StoreError> {
-    // a folder that no node has opened has no lock, and gets none here
-    let Ok(file) = File::open(beside(path, ".lock")) else {
-        return Ok(None);
+    let failed = |source| StoreError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let file = match File::open(beside(path, ".lock")) {
+        Ok(file) => file,
+        // a folder that no node has opened has no lock, and gets none here
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
     };
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse(path.to_owned())),
-        Err(TryLockError::Error(source)) => Err(StoreError::Io {
-            path: path.to_owned(),
-            source,
-        }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
     }
 }
 

@@ -55,12 +55,16 @@ impl Hold {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(NodeError::Io { path, source }),
         };
-        serde_json::from_slice(&text)
-            .map(Some)
-            .map_err(|error| NodeError::Hold {
-                path,
-                reason: error.to_string(),
-            })
+        let unusable = |reason| NodeError::Hold { path, reason };
+        match serde_json::from_slice::<Self>(&text) {
+            Err(error) => Err(unusable(error.to_string())),
+            // it would be over at once
+            Ok(hold) if hold.signed_before_ms.is_none() && hold.signed_up_to_height.is_none() => {
+                let reason = "it names neither signed_before_ms nor signed_up_to_height";
+                Err(unusable(reason.into()))
+            }
+            Ok(hold) => Ok(Some(hold)),
+        }
     }
 
     /// Has the hold on disk. It is written whole or not at all.
@@ -207,11 +211,13 @@ mod tests {
         let hold = hold(Some(7), None);
         hold.save(folder.path()).unwrap();
         assert_eq!(Hold::load(folder.path()).unwrap(), Some(hold));
-        fs::write(folder.path().join(HOLD_FILE), "{}").unwrap();
-        assert!(matches!(
-            Hold::load(folder.path()),
-            Err(NodeError::Hold { .. })
-        ));
+        for damaged in ["{}", r#"{"reason": "until when?"}"#] {
+            fs::write(folder.path().join(HOLD_FILE), damaged).unwrap();
+            assert!(matches!(
+                Hold::load(folder.path()),
+                Err(NodeError::Hold { .. })
+            ));
+        }
         Hold::lift(folder.path()).unwrap();
         Hold::lift(folder.path()).unwrap();
         assert_eq!(Hold::load(folder.path()).unwrap(), None);
