@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use agon_protocol::codec::Decode;
 use agon_protocol::digest::{BlockId, NetworkId};
+use agon_protocol::identity::AccountId;
 use agon_protocol::units::Height;
 use engine::app::engine::consensus::state_dump::StateDump;
 use engine::app::engine::consensus::{ConsensusMsg, ConsensusRef};
@@ -24,7 +25,6 @@ use engine::app::types::core::{
 use engine::app::types::sync::RawDecidedValue;
 use engine::app::types::{LocallyProposedValue, ProposedValue, SignedConsensusMsg};
 use engine::{AppMsg, Reply};
-use engine_core::MisbehaviorEvidence;
 use tokio::sync::broadcast::error::TryRecvError;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
@@ -32,11 +32,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::application::{Application, Check};
-use crate::certificate::CertifiedBlock;
+use crate::certificate::{Certificate, CertifiedBlock};
 use crate::codec::{from_engine, to_synced};
 use crate::context::{EngineContext, EngineHeight, Part};
 use crate::error::ConsensusError;
-use crate::evidence;
+use crate::evidence::{self, Contradiction, Evidence};
 use crate::members::Members;
 use crate::progress::Progress;
 use crate::proposals::{Proposals, Standing};
@@ -100,8 +100,14 @@ pub(crate) struct Driver {
     /// The engine's answer to "who voted for what", when asked.
     votes: Option<oneshot::Receiver<Option<StateDump<EngineContext>>>>,
     judge_again: Instant,
-    /// How many signatures the stored certificate of the tip has.
-    tip_signatures: usize,
+    /// The certificate of the tip, once this node has seen it decided.
+    tip: Option<Certificate>,
+    /// When to ask for what the engine noticed of messages about the tip that came after it handed over its evidence.
+    look_again: Option<Instant>,
+    /// Whether the next height begins with the answer to the question about votes.
+    release_on_answer: bool,
+    /// The evidence of the last two heights that was handed on.
+    contradictions: BTreeSet<(Height, u32, Contradiction, AccountId)>,
     log_failure: Option<String>,
 }
 
@@ -118,7 +124,10 @@ impl Driver {
             held: None,
             votes: None,
             judge_again: Instant::now(),
-            tip_signatures: 0,
+            tip: None,
+            look_again: None,
+            release_on_answer: false,
+            contradictions: BTreeSet::new(),
             log_failure: None,
         }
     }
@@ -143,13 +152,21 @@ impl Driver {
                 votes = answered(&mut self.votes) => {
                     self.votes = None;
                     self.count_votes(votes)?;
+                    if std::mem::take(&mut self.release_on_answer) {
+                        self.look_again = None;
+                        self.release();
+                    }
                 }
                 () = self.parts.wake.notified() => {
                     self.judge_waiting()?;
                     self.rest();
                 }
                 () = sleep_until(self.judge_again), if waiting => self.judge_waiting()?,
-                () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => self.release(),
+                () = sleep_until(self.look_again.unwrap_or_else(Instant::now)), if self.look_again.is_some() => {
+                    self.look_again = None;
+                    self.ask_votes();
+                }
+                () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() && !self.release_on_answer => self.release(),
             }
         }
     }
@@ -226,7 +243,7 @@ impl Driver {
                 ..
             } => {
                 self.commit(&certificate)?;
-                self.keep_evidence(&evidence);
+                self.keep_evidence(evidence::from_engine(&evidence.votes, &evidence.proposals));
                 self.held = Some(Held {
                     reply,
                     until: Instant::now() + self.parts.idle,
@@ -525,12 +542,16 @@ impl Driver {
         }
     }
 
-    /// Notes which waiting blocks have the votes of more than two thirds of the power, in any round.
+    /// Notes which waiting blocks have the votes of more than two thirds of the power, in any round, and who voted twice.
     fn count_votes(
         &mut self,
         votes: Option<StateDump<EngineContext>>,
     ) -> Result<(), ConsensusError> {
         let Some(votes) = votes else { return Ok(()) };
+        self.keep_evidence(evidence::from_engine(
+            &votes.vote_keeper.evidence,
+            &votes.proposal_keeper.evidence,
+        ));
         if votes.consensus.height.0 != self.proposals.height() {
             return Ok(());
         }
@@ -626,6 +647,7 @@ impl Driver {
                 id,
             });
             let block = self.parts.undecided.read(&slot)?;
+            self.tip = Some(certificate.clone());
             self.hand_over(&CertifiedBlock { certificate, block })?;
             self.change_members();
             if self.parts.application.height() != height {
@@ -633,10 +655,16 @@ impl Driver {
                 return Err(ConsensusError::Application(reason.into()));
             }
             info!(%height, id = id.short(), signatures, "decided");
-            self.tip_signatures = signatures;
+            self.look_again = None;
+            self.contradictions.retain(|(at, ..)| *at >= height);
             self.proposals = Proposals::default();
             self.parts.undecided.remove_up_to(height.get())?;
-        } else if height < tip || signatures > self.tip_signatures {
+        } else if height < tip
+            || self
+                .tip
+                .as_ref()
+                .is_none_or(|tip| signatures > tip.signatures.len())
+        {
             let stored = self
                 .parts
                 .application
@@ -646,12 +674,12 @@ impl Driver {
             if stored.certificate.block != id {
                 return Err(ConsensusError::Diverged { height, id });
             }
+            if height == tip {
+                self.tip = Some(certificate.clone());
+            }
             if signatures > stored.certificate.signatures.len() {
                 let block = stored.block;
                 self.hand_over(&CertifiedBlock { certificate, block })?;
-            }
-            if height == tip {
-                self.tip_signatures = signatures;
             }
         }
         Ok(())
@@ -668,9 +696,9 @@ impl Driver {
         self.last = Some(std::mem::replace(&mut self.next, next));
     }
 
-    /// Hands on what the engine noticed of contradicting messages, as far as it proves anything.
-    fn keep_evidence(&mut self, noticed: &MisbehaviorEvidence<EngineContext>) {
-        for evidence in evidence::from_engine(noticed) {
+    /// Hands on evidence of contradicting messages, as far as it proves anything, each once.
+    fn keep_evidence(&mut self, noticed: impl IntoIterator<Item = Evidence>) {
+        for evidence in noticed {
             let tip = self.parts.application.height();
             let members = match &self.last {
                 Some(last) if evidence.height == tip => last,
@@ -678,9 +706,14 @@ impl Driver {
                 _ => continue,
             };
             let (validator, height) = (evidence.validator, evidence.height);
+            let name = (height, evidence.round, evidence.kind, validator);
+            if self.contradictions.contains(&name) {
+                continue;
+            }
             match evidence.verify(&self.parts.network_id, &members.validators) {
                 Err(error) => debug!(%validator, %height, %error, "not evidence of double-signing"),
                 Ok(()) => {
+                    self.contradictions.insert(name);
                     self.parts.progress.contradicted();
                     warn!(event = "equivocation", %validator, %height, round = evidence.round, "a validator signed contradicting messages");
                     if let Err(error) = self.parts.application.evidence(&evidence) {
@@ -688,6 +721,19 @@ impl Driver {
                     }
                 }
             }
+        }
+    }
+
+    /// A message about the tip that came after the engine handed over its evidence. As long as the next height is held back, the
+    /// engine still compares it with what it has seen; then it drops it, and what is left to compare with is the certificate.
+    fn look_at_late(&mut self, message: &SignedConsensusMsg<EngineContext>) {
+        if self.held.is_some() {
+            let soon = || Instant::now() + JUDGE_AGAIN;
+            self.look_again.get_or_insert_with(soon);
+        }
+        if let (SignedConsensusMsg::Vote(vote), Some(tip)) = (message, &self.tip) {
+            let found = evidence::against_certificate(tip, vote);
+            self.keep_evidence(found);
         }
     }
 
@@ -721,7 +767,15 @@ impl Driver {
         proposer.address == self.parts.keys.address()
     }
 
+    /// Lets the next height begin, but for one question about late messages: their evidence is lost with the height.
     fn release(&mut self) {
+        if self.held.is_some() && self.look_again.take().is_some() {
+            self.ask_votes();
+            self.release_on_answer = self.votes.is_some();
+        }
+        if self.release_on_answer {
+            return;
+        }
         if let Some(held) = self.held.take() {
             let next = Next::Start(self.next_height(), self.height_params());
             let _ = held.reply.send(next);
@@ -736,8 +790,11 @@ impl Driver {
                     SignedConsensusMsg::Vote(vote) => vote.height,
                     SignedConsensusMsg::Proposal(proposal) => proposal.height,
                 };
-                if height >= self.next_height() {
+                let next = self.next_height();
+                if height >= next {
                     self.release();
+                } else if height.0.saturating_add(1) == next.0 {
+                    self.look_at_late(&message);
                 }
             }
             Event::WalCorrupted(error) => self.log_failure = Some(error.to_string()),

@@ -7,11 +7,11 @@ use agon_protocol::codec::{Decode, DecodeError, Encode, Reader};
 use agon_protocol::digest::{BlockId, NetworkId};
 use agon_protocol::identity::AccountId;
 use agon_protocol::units::Height;
+use engine::app::engine::consensus::state_dump::types::{ProposalEvidenceMap, VoteEvidenceMap};
 use engine::app::types::core::{NilOrVal, Round, SignedMessage, VoteType};
-use engine_core::MisbehaviorEvidence;
 use thiserror::Error;
 
-use crate::certificate::Validator;
+use crate::certificate::{Certificate, Validator};
 use crate::context::{EngineContext, EngineHeight, EngineSignature, Proposal, Vote};
 use crate::signing;
 
@@ -126,13 +126,39 @@ impl Evidence {
 }
 
 /// What the engine noticed, in our own words; pairs that are no contradiction of one round are left out.
-pub(crate) fn from_engine(noticed: &MisbehaviorEvidence<EngineContext>) -> Vec<Evidence> {
-    let votes = noticed.votes.iter().flat_map(|(_, pairs)| pairs);
-    let proposals = noticed.proposals.iter().flat_map(|(_, pairs)| pairs);
+pub(crate) fn from_engine(
+    votes: &VoteEvidenceMap<EngineContext>,
+    proposals: &ProposalEvidenceMap<EngineContext>,
+) -> Vec<Evidence> {
+    let votes = votes.iter().flat_map(|(_, pairs)| pairs);
+    let proposals = proposals.iter().flat_map(|(_, pairs)| pairs);
     let votes = votes.filter_map(|(one, other)| of_votes(one, other));
     votes
         .chain(proposals.filter_map(|(one, other)| of_proposals(one, other)))
         .collect()
+}
+
+/// A vote against the one that its voter gave to a certificate: what a node can still tell when the engine is done with
+/// the height. Neither signature is checked here.
+pub(crate) fn against_certificate(
+    certificate: &Certificate,
+    vote: &SignedMessage<EngineContext, Vote>,
+) -> Option<Evidence> {
+    let voter = vote.message.voter.own();
+    let mut given = certificate.signatures.iter();
+    let given = given.find(|given| given.validator == voter)?;
+    let counted = Vote {
+        kind: VoteType::Precommit,
+        height: EngineHeight(certificate.height.get()),
+        round: Round::new(certificate.round),
+        value: NilOrVal::Val(certificate.block.into()),
+        voter: vote.message.voter,
+    };
+    if vote.message.value == counted.value {
+        return None;
+    }
+    let counted = SignedMessage::new(counted, EngineSignature(given.signature));
+    of_votes(&counted, vote)
 }
 
 fn of_votes(
@@ -281,6 +307,7 @@ mod tests {
     use ed25519_dalek::SigningKey;
     use engine::Signer as _;
 
+    use crate::certificate::CommitSignature;
     use crate::context::Value;
     use crate::signing::Keys;
 
@@ -401,6 +428,37 @@ mod tests {
             side.valid_round = round;
             assert_eq!(forged.verify(&network(), &validators()), refusal);
         }
+    }
+
+    #[tokio::test]
+    async fn a_late_vote_is_held_against_its_voters_part_in_the_certificate() {
+        let counted = vote(1, NilOrVal::Val(value(1))).await;
+        let certificate = Certificate {
+            height: Height::new(5),
+            round: 1,
+            block: value(1).own(),
+            signatures: vec![CommitSignature {
+                validator: keys().address().own(),
+                signature: counted.signature.0,
+            }],
+        };
+        for other in [NilOrVal::Nil, NilOrVal::Val(value(2))] {
+            let late = vote(1, other).await;
+            let evidence = against_certificate(&certificate, &late).unwrap();
+            assert_eq!(evidence.verify(&network(), &validators()), Ok(()));
+            assert_eq!(Some(evidence), of_votes(&late, &counted));
+        }
+        assert_eq!(against_certificate(&certificate, &counted), None);
+        let of_another_round = vote(2, NilOrVal::Nil).await;
+        assert_eq!(against_certificate(&certificate, &of_another_round), None);
+        let mut of_a_stranger = vote(1, NilOrVal::Nil).await;
+        of_a_stranger.message.voter = AccountId::from_raw([9; 32]).into();
+        assert_eq!(against_certificate(&certificate, &of_a_stranger), None);
+        let mut forged = vote(1, NilOrVal::Nil).await;
+        forged.signature.0[0] ^= 1;
+        let forged = against_certificate(&certificate, &forged).unwrap();
+        let refusal = Err(EvidenceError::Signature(forged.validator));
+        assert_eq!(forged.verify(&network(), &validators()), refusal);
     }
 
     #[tokio::test]

@@ -63,7 +63,7 @@ impl Progress {
         self.numbers.rounds.load(Relaxed)
     }
 
-    /// Heights since the start at which a validator signed contradicting messages.
+    /// Contradictions since the start, each once: of a validator, in a round, of one kind of message.
     pub fn contradictions(&self) -> u64 {
         self.numbers.contradictions.load(Relaxed)
     }

@@ -1,10 +1,12 @@
 //! Validators join, change their keys and leave while the network runs; and one that signs twice is found out.
 
-use agon_consensus::{CertificateError, CertifiedBlock, Validator};
+use std::sync::atomic::Ordering;
+
+use agon_consensus::{CertificateError, CertifiedBlock, Evidence, Validator};
 use agon_protocol::units::Height;
 
-use crate::support::cluster::{Cluster, network, until, validators};
-use crate::support::ledger::read_chain;
+use crate::support::cluster::{Cluster, Node, network, until, validators};
+use crate::support::ledger::{read_chain, write_chain};
 
 /// First heights of the changed sets.
 const JOIN: u64 = 5;
@@ -93,32 +95,100 @@ async fn a_validator_that_left_follows_and_is_not_needed() {
     cluster.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "fails: no evidence arrives from two engines with one key, and the cause is not known (the twins share a connection key too)"]
-async fn a_key_that_votes_on_two_machines_is_found_out() {
-    // The fifth node has the key of the fourth, and another folder: what a backup that is started beside the original does.
+/// Four validators, and a fifth node with the key of the fourth and a folder of its own: what a backup is that is started beside
+/// the original.
+async fn with_a_twin() -> Cluster {
     let mut cluster = Cluster::new(5).await;
-    let all = validators(4);
     for node in &cluster.nodes {
-        node.controls.sets.lock().unwrap().insert(1, all.clone());
+        let mut sets = node.controls.sets.lock().unwrap();
+        sets.insert(1, validators(4));
     }
     cluster.nodes[4].config.key = cluster.nodes[3].config.key.clone();
+    cluster
+}
+
+/// Waits until each of the first three has noticed that the fourth contradicted itself.
+async fn found_out(cluster: &Cluster) -> Vec<Evidence> {
+    let noticed = |node: &Node| node.controls.evidence.lock().unwrap().clone();
+    until("evidence of double-signing", || {
+        let mut honest = cluster.nodes[..3].iter();
+        honest.all(|node| !noticed(node).is_empty())
+    })
+    .await;
+    let found: Vec<Evidence> = cluster.nodes[..3].iter().flat_map(noticed).collect();
+    for evidence in &found {
+        assert_eq!(evidence.validator, validators(4)[3].account);
+        assert_eq!(evidence.verify(&network(), &validators(4)), Ok(()));
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_votes_on_two_machines_is_found_out() {
+    let mut cluster = with_a_twin().await;
+    // each honest validator knows one of the twins: they share a connection key, and one would hide the other
+    cluster.connect(&[(0, 1), (0, 2), (1, 2), (3, 0), (3, 1), (4, 2)]);
     for node in &mut cluster.nodes {
         node.start().await.unwrap();
     }
-    until("evidence of double-signing", || {
-        let mut honest = cluster.nodes[..3].iter();
-        honest.any(|node| !node.controls.evidence.lock().unwrap().is_empty())
-    })
-    .await;
-    for node in &cluster.nodes[..3] {
-        for evidence in node.controls.evidence.lock().unwrap().iter() {
-            assert_eq!(evidence.validator, all[3].account);
-            assert_eq!(evidence.verify(&network(), &all), Ok(()));
-        }
-    }
+    found_out(&cluster).await;
     // The twins may contradict themselves into a fault of their own; the others agree.
     cluster
         .agree(&[0, 1, 2], cluster.nodes[0].height() + 3)
         .await;
+}
+
+/// Waits until the first four have the same block, and none of them has begun the next height for a while.
+async fn at_rest(cluster: &Cluster) -> usize {
+    let (mut height, mut polls) = (0, 0);
+    until("a network at rest", || {
+        let now = cluster.nodes[0].height();
+        let mut nodes = cluster.nodes[..4].iter();
+        let resting = nodes.all(|node| node.height() == now && node.engine_height() == now);
+        polls = if resting && now == height {
+            polls + 1
+        } else {
+            0
+        };
+        height = now;
+        polls == 20
+    })
+    .await;
+    height
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_vote_that_comes_after_the_decision_is_found_out() {
+    let mut cluster = with_a_twin().await;
+    cluster.connect(&[(0, 1), (0, 2), (1, 2), (3, 0), (3, 1), (3, 2), (4, 0)]);
+    for node in &mut cluster.nodes[..4] {
+        node.start().await.unwrap();
+    }
+    // a block that the fourth proposed, in the first round: so it voted for it
+    let mut height = 0;
+    let chain = loop {
+        cluster.set_all(|controls| &controls.busy, true);
+        cluster.nodes[..4].iter().for_each(Node::wake);
+        cluster.agree(&[0, 1, 2, 3], height + 1).await;
+        cluster.set_all(|controls| &controls.busy, false);
+        height = at_rest(&cluster).await;
+        let (chain, _) = read_chain(&cluster.nodes[0].ledger_path());
+        let proposed = cluster.nodes[3].controls.proposed.lock().unwrap();
+        if chain[height - 1].certificate.round == 0 && proposed.contains_key(&(height as u64)) {
+            break chain;
+        }
+    };
+    cluster.nodes[3].stop().await;
+
+    // the twin does not have that block, takes it from nobody, and proposes and votes for one of its own
+    let twin = &mut cluster.nodes[4];
+    write_chain(&twin.ledger_path(), &chain[..height - 1]);
+    twin.controls.undecided.store(true, Ordering::SeqCst);
+    twin.start().await.unwrap();
+    for evidence in found_out(&cluster).await {
+        assert_eq!(evidence.height, Height::new(height as u64));
+    }
+    let again: Vec<_> = cluster.nodes[..3].iter().map(Node::height).collect();
+    assert_eq!(again, [height; 3], "nothing was decided meanwhile");
+    cluster.stop().await;
 }

@@ -141,6 +141,19 @@ impl Cluster {
         }
     }
 
+    /// Makes known to each other those alone that are named here.
+    pub(crate) fn connect(&mut self, pairs: &[(usize, usize)]) {
+        let addresses: Vec<_> = self.nodes.iter().map(|node| node.config.listen).collect();
+        for (number, node) in self.nodes.iter_mut().enumerate() {
+            let others = pairs.iter().filter_map(|pair| match *pair {
+                (one, other) if one == number => Some(addresses[other]),
+                (one, other) if other == number => Some(addresses[one]),
+                _ => None,
+            });
+            node.config.peers = others.collect();
+        }
+    }
+
     /// Sets something on all nodes.
     pub(crate) fn set_all(&self, control: impl Fn(&Controls) -> &AtomicBool, value: bool) {
         for node in &self.nodes {
@@ -192,6 +205,11 @@ impl Node {
 
     pub(crate) fn wake(&self) {
         self.engine.as_ref().unwrap().waker().wake();
+    }
+
+    /// The height that its engine is at: that of the last block as long as the next is held back.
+    pub(crate) fn engine_height(&self) -> usize {
+        self.engine.as_ref().unwrap().progress().height() as usize
     }
 
     pub(crate) fn height(&self) -> usize {

@@ -121,6 +121,15 @@ pub(crate) fn read_chain(path: &Path) -> (Vec<CertifiedBlock>, u64) {
     (blocks, whole)
 }
 
+/// Writes the ledger file of a chain.
+pub(crate) fn write_chain(path: &Path, blocks: &[CertifiedBlock]) {
+    let mut bytes = Vec::new();
+    for block in blocks {
+        agon_protocol::codec::encode_bytes(&block.to_bytes(), &mut bytes);
+    }
+    std::fs::write(path, bytes).unwrap();
+}
+
 impl Ledger {
     pub(crate) fn open(path: &Path, number: u64, controls: Arc<Controls>) -> Self {
         let (blocks, whole) = read_chain(path);
