@@ -294,9 +294,9 @@ def rotate_key(run, transaction, _receipt):
     last = validator["rotated_at"]
     demand("VAL-7", last is None or state.height >= last + 64)
     validator["account"], validator["rotated_at"] = new, state.height
+    keep_approvals(state.governance, lambda approved: approved.get("account") != new)
     for each in state.governance["validators"]:
-        approvals = [a | {"account": new} if a.get("account") == old else a for a in each["approvals"]]
-        each["approvals"] = [a for i, a in enumerate(approvals) if a not in approvals[:i]]
+        each["approvals"] = [a | {"account": new} if a.get("account") == old else a for a in each["approvals"]]
     run.events.append({"event": "key_rotated", "from": old, "to": new})
 
 

@@ -35,6 +35,13 @@ pub enum Measure {
     },
 }
 
+impl Measure {
+    /// Whether it sets the power of this key.
+    pub(crate) fn is_about(&self, key: &AccountId) -> bool {
+        matches!(self, Self::SetPower { account, power: _ } if account == key)
+    }
+}
+
 /// A version of the rules that will come into force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Upgrade {

@@ -13,7 +13,7 @@ use crate::codec::{Decode, DecodeError, Encode, Reader, encode_bytes, encode_len
 use crate::competition::{Competition, CompetitionSpec, Deposit, Ending};
 use crate::digest::{BlockId, BucketDigest, CompetitionId, NetworkId};
 use crate::genesis::{Genesis, GenesisError};
-use crate::governance::{Governance, Validator};
+use crate::governance::{Governance, KNOWN_PROTOCOL_VERSION, Validator};
 use crate::limits::{MAX_COMMIT_CERTIFICATE_BYTES, MAX_SET_CHANGES, MAX_STATE_ENTRIES};
 use crate::state::{RootParts, State};
 use crate::transition::{Settlement, return_stakes};
@@ -174,6 +174,7 @@ impl SettlementCertificate {
     /// then one that has the ended competition in its state. Each is of the network of the genesis, states the root of
     /// the parts beside it, and is certified by the validators that the state shown before it leaves, at first those of
     /// the genesis. Each change is one of the set's version, keys or powers, and the last block leaves all three as they were.
+    /// Software that does not know the version of a shown block's rules refuses it.
     fn check_chain(
         &self,
         genesis: &Genesis,
@@ -195,6 +196,9 @@ impl SettlementCertificate {
             }
             if height <= last || parts.height != height || parts.time != block.time {
                 return Err(wrong("its height or time is out of order"));
+            }
+            if block.version > KNOWN_PROTOCOL_VERSION {
+                return Err(wrong("this software does not know its rules, update it"));
             }
             if parts.root() != block.state_root {
                 return Err(SettlementError::Parts { height });

@@ -171,8 +171,8 @@ pub fn possession_bytes(network: &NetworkId, old: &AccountId) -> Vec<u8> {
 /// key.
 ///
 /// # Rule VAL-7
-/// A validator changes its key at most once in 64 blocks. Its power and its approvals stay, and measures about the old
-/// key are about the new one.
+/// A validator changes its key at most once in 64 blocks. Its power and its approvals stay, approvals of measures about
+/// the new key lapse, and measures about the old key are about the new one.
 pub(super) fn check_rotate(
     state: &State,
     sender: &AccountId,
@@ -210,6 +210,7 @@ pub(super) fn rotate(
             validator.account = *to;
             validator.rotated_at = Some(height);
         }
+        validator.approvals.retain(|measure| !measure.is_about(to));
         for measure in &mut validator.approvals {
             if let Measure::SetPower { account, power: _ } = measure
                 && account == sender
@@ -217,21 +218,10 @@ pub(super) fn rotate(
                 *account = *to;
             }
         }
-        drop_repeats(&mut validator.approvals);
     }
     events.push(Event::KeyRotated {
         from: *sender,
         to: *to,
-    });
-}
-
-/// Two measures may have become one.
-fn drop_repeats(approvals: &mut Vec<Measure>) {
-    let mut seen = Vec::new();
-    approvals.retain(|measure| {
-        let new = !seen.contains(measure);
-        seen.push(*measure);
-        new
     });
 }
 

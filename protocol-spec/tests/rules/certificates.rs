@@ -306,6 +306,17 @@ fn rejects_what_the_validators_in_force_did_not_sign() {
         matches!(refused, SettlementError::Chain { what, .. } if what.contains("another network"))
     );
 
+    // rules that this software does not know may rank and pay otherwise
+    let (mut chain, id, changes) = played(false);
+    let last = chain.shown.last_mut().unwrap();
+    last.block.version += 1;
+    let members = FOUR.map(|who| (who.account(), 10));
+    last.certificate = signed(&members, &last.block.id());
+    let refused = chain.verify(&chain.certificate(changes, &id)).unwrap_err();
+    assert!(
+        matches!(refused, SettlementError::Chain { what, .. } if what.contains("does not know its rules"))
+    );
+
     // a last block that changes the set itself does not say who signs on
     let (mut chain, id, mut changes) = played(true);
     chain.change(PROVE_UNTIL + 1, Who::Carol.account(), 3);

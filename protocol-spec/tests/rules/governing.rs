@@ -247,6 +247,24 @@ fn a_validator_changes_its_key_and_keeps_power_and_approvals() {
 }
 
 #[test]
+fn approvals_about_the_new_key_lapse_so_that_no_majority_comes_about_by_a_change_of_key() {
+    // Rule VAL-7: accept
+    let mut world = world();
+    let (key, account) = (new_key(77), AccountId::of(&new_key(77)));
+    let (old, new) = (set_power(Who::Carol.account(), 9), set_power(account, 9));
+    approved(&mut world, &[Who::Validator, Who::Alice], old);
+    approved(&mut world, &[Who::Bob, Who::Alice], new);
+    world.accept(5_000, Who::Carol, rotate(&world, Who::Carol, &key));
+    let governance = world.state.governance();
+    assert_eq!(governance.approving_power(&new), 20);
+    assert_eq!(governance.approving_power(&old), 0);
+    assert_eq!(governance.open_measures(), [new]);
+    // the third approval decides, as always
+    approved(&mut world, &[Who::Bob], new);
+    assert_eq!(members(&world.state)[3], (account, 9));
+}
+
+#[test]
 fn rejects_keys_that_are_taken_unusable_or_of_somebody_else() {
     // Rule VAL-6: reject
     let world = world();
