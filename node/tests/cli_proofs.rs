@@ -119,6 +119,39 @@ fn a_check_names_each_unsupported_operator_and_its_node() {
     assert!(!world.path("proof").exists());
 }
 
+/// Boosted trees on the digits.
+fn trees() -> String {
+    format!(
+        "{}/../circuits/fixtures/trees/xgboost_classes.json",
+        env!("CARGO_MANIFEST_DIR")
+    )
+}
+
+#[test]
+fn trees_are_scored_by_a_check_and_refused_where_a_model_is_committed() {
+    let world = World::new();
+    let (model, data) = (trees(), asset(DIGITS));
+    let report = world
+        .run(&["model", "check", &model, "--data", &data, "--json"])
+        .json(1);
+    assert_eq!(report["supported"], false);
+    assert_eq!(report["quote"], Value::Null);
+    // whole numbers lose nothing on the grid
+    assert_eq!(
+        (&report["flips"], &report["exact_flips"]),
+        (&json!(0), &json!(0))
+    );
+    assert_eq!(report["integer_score"], report["float_score"]);
+    let out = world.text("out");
+    for command in [
+        &["prove", &model, "--data", &data, "--out", &out][..],
+        &["model", "commit", &model, "--data", &data, "--out", &out],
+    ] {
+        world.run(command).is_bad_input("cannot be committed");
+        assert!(!world.path("out").exists());
+    }
+}
+
 #[test]
 fn a_proof_shows_the_integer_score_and_verifies() {
     let (bytes, proven) = proof();

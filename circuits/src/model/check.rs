@@ -9,6 +9,7 @@ use super::executor::RunError;
 use super::float_graph::{FloatGraph, Head};
 use super::onnx::{ImportError, ReferenceError, ReferenceModel, Unsupported};
 use super::quantise::{QuantiseError, quantise};
+use super::trees::{TreesError, import_trees};
 use crate::calibration::Calibration;
 use crate::data::{Answers, DataError, DataFile, encode, fit_encoding, fit_task, power_of_two};
 use crate::graph::Graph;
@@ -30,6 +31,9 @@ pub enum CheckError {
     /// The float model does not run.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
+    /// The trees do not become integers.
+    #[error(transparent)]
+    Trees(#[from] TreesError),
     /// The integer model does not run on some row.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -58,10 +62,14 @@ pub enum CheckError {
     },
 }
 
+/// Rows that a report lists.
+const MAX_LISTED_ROWS: usize = 100;
+
 /// The result of [`check`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
-    /// Whether the model can be proven; nothing else but `samples` and `unsupported` is known when not.
+    /// Whether the model can be proven; nothing else but `samples` and `unsupported` is known when not, but for trees, whose
+    /// scores are.
     pub supported: bool,
     /// What the model was taken to be asked for.
     pub task: Option<Task>,
@@ -81,6 +89,10 @@ pub struct Report {
     pub integer_r2: Option<f64>,
     /// Samples that the integer model classifies otherwise.
     pub flips: Option<usize>,
+    /// The first of their rows, counted from 0.
+    pub flipped_rows: Vec<usize>,
+    /// Of trees: samples that would still be classified otherwise if the data set held every feature exactly.
+    pub exact_flips: Option<usize>,
     /// Largest difference between a prediction of the integer model and the float model's, for values.
     pub largest_difference: Option<f64>,
     /// Binary logarithm of the range table's size: what precision the model needs.
@@ -155,10 +167,18 @@ pub fn check_and_quote(
 /// The report, and the network that would be proven if the model is supported.
 fn compare(bytes: &[u8], data: &DataFile) -> Result<(Report, Option<Graph>), CheckError> {
     let samples = data.test.rows();
+    match import_trees(bytes) {
+        Ok(Some(trees)) => return Ok((super::trees::check(&trees, data)?, None)),
+        Ok(None) => {}
+        Err(ImportError::Unsupported(unsupported)) => {
+            return Ok((Report::refused(samples, unsupported), None));
+        }
+        Err(error) => return Err(error.into()),
+    }
     let reference = match ReferenceModel::new(bytes) {
         Ok(reference) => reference,
         Err(ImportError::Unsupported(unsupported)) => {
-            return Ok((refused(samples, unsupported), None));
+            return Ok((Report::refused(samples, unsupported), None));
         }
         Err(error) => return Err(error.into()),
     };
@@ -175,7 +195,7 @@ fn compare(bytes: &[u8], data: &DataFile) -> Result<(Report, Option<Graph>), Che
         task: Some(task),
         parameters: Some(graph.parameters()),
         range_bits: Some(model.graph().range_bits),
-        ..refused(samples, Vec::new())
+        ..Report::refused(samples, Vec::new())
     };
     let report = match task {
         Task::Classification { .. } => {
@@ -199,27 +219,37 @@ fn compare(bytes: &[u8], data: &DataFile) -> Result<(Report, Option<Graph>), Che
     Ok((report, Some(model.graph().clone())))
 }
 
-/// What is known of a model that is not supported.
-fn refused(samples: usize, unsupported: Vec<Unsupported>) -> Report {
-    Report {
-        supported: false,
-        task: None,
-        metric: None,
-        parameters: None,
-        samples,
-        float_score: None,
-        integer_score: None,
-        float_r2: None,
-        integer_r2: None,
-        flips: None,
-        largest_difference: None,
-        quote: None,
-        range_bits: None,
-        unsupported,
+impl Report {
+    /// What is known of a model that is not supported.
+    pub(super) fn refused(samples: usize, unsupported: Vec<Unsupported>) -> Self {
+        Self {
+            supported: false,
+            task: None,
+            metric: None,
+            parameters: None,
+            samples,
+            float_score: None,
+            integer_score: None,
+            float_r2: None,
+            integer_r2: None,
+            flips: None,
+            flipped_rows: Vec::new(),
+            exact_flips: None,
+            largest_difference: None,
+            quote: None,
+            range_bits: None,
+            unsupported,
+        }
     }
 }
 
-fn classification(report: Report, data: &Dataset, float: &[usize], integer: &[usize]) -> Report {
+/// Adds the scores of a classifier's predictions, as exported and in integers.
+pub(super) fn classification(
+    report: Report,
+    data: &Dataset,
+    float: &[usize],
+    integer: &[usize],
+) -> Report {
     let labels = match data.targets() {
         Targets::Classes { labels, .. } => labels.as_slice(),
         Targets::Values { .. } => &[],
@@ -229,17 +259,26 @@ fn classification(report: Report, data: &Dataset, float: &[usize], integer: &[us
         let correct = pairs.filter(|(class, label)| **class == usize::from(**label));
         correct.count() as f64 / report.samples as f64
     };
-    let pairs = float.iter().zip(integer);
+    let pairs = float.iter().zip(integer).enumerate();
+    let flipped = pairs.filter(|(_, (float, integer))| float != integer);
+    let flipped: Vec<usize> = flipped.map(|(row, _)| row).collect();
     Report {
         metric: Some("accuracy"),
         float_score: Some(score(float)),
         integer_score: Some(score(integer)),
-        flips: Some(pairs.filter(|(float, integer)| float != integer).count()),
+        flips: Some(flipped.len()),
+        flipped_rows: flipped.into_iter().take(MAX_LISTED_ROWS).collect(),
         ..report
     }
 }
 
-fn regression(report: Report, targets: &[f64], float: &[f64], integer: &[f64]) -> Report {
+/// Adds the scores of a regressor's predictions, as exported and in integers.
+pub(super) fn regression(
+    report: Report,
+    targets: &[f64],
+    float: &[f64],
+    integer: &[f64],
+) -> Report {
     let count = targets.len() as f64;
     let squares = |others: &mut dyn Iterator<Item = f64>| {
         let pairs = targets.iter().zip(others);

@@ -80,6 +80,10 @@ pub(crate) fn expected_of_operator(name: &str) -> (Vec<Vec<f64>>, Vec<Vec<f64>>)
     expected_at(&fixture(&format!("operators/{name}.npz")))
 }
 
+pub(crate) fn expected_of_trees(name: &str) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
+    expected_at(&fixture(&format!("trees/{name}.npz")))
+}
+
 fn expected_at(path: &Path) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
     let file = std::fs::File::open(path).unwrap();
     let mut archive = zip::ZipArchive::new(file).unwrap();

@@ -21,8 +21,11 @@ pub(crate) enum ModelCommand {
     ///
     /// Exit code 1 when it is not supported; the report names each unsupported operator. Also says what a proof on the test
     /// part would take on this machine, without proving: its speed is measured on the first use.
+    ///
+    /// Trees, forests and boosters are read from ONNX, from XGBoost's .json and .ubj and from LightGBM's .txt. They cannot be
+    /// proven yet, but their scores are compared.
     Check {
-        /// The model (.onnx)
+        /// The model (.onnx; of trees also .json, .ubj, .txt)
         model: PathBuf,
         /// Data (.npz or .csv); its test part is scored
         #[arg(long, value_name = "FILE")]
@@ -54,15 +57,23 @@ impl fmt::Display for Checked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let report = &self.0;
         if !report.supported {
-            writeln!(f, "not supported:")?;
+            // of trees the scores are known all the same
+            let heading = match report.metric {
+                Some(_) => "cannot be proven yet:",
+                None => "not supported:",
+            };
+            writeln!(f, "{heading}")?;
             for node in &report.unsupported {
                 writeln!(f, "  {} at {:?}: {}", node.operator, node.node, node.hint)?;
             }
-            return Ok(());
         }
         let mut line = |name: &str, value: String| writeln!(f, "{name:<14} {value}");
         if let Some(parameters) = report.parameters {
-            line("supported", format!("{parameters} parameters"))?;
+            let name = match report.supported {
+                true => "supported",
+                false => "size",
+            };
+            line(name, format!("{parameters} parameters"))?;
         }
         if let Some(task) = report.task {
             line("task", format!("{task}, {} samples", report.samples))?;
@@ -72,13 +83,24 @@ impl fmt::Display for Checked {
             line("float", format!("{metric} {score:.6}"))?;
         }
         if let Some(score) = report.integer_score {
+            let is = match report.supported {
+                true => "is",
+                false => "will be",
+            };
             line(
                 "integer",
-                format!("{metric} {score:.6}: this is what is proven and ranked"),
+                format!("{metric} {score:.6}: this is what {is} proven and ranked"),
             )?;
         }
         if let Some(flips) = report.flips {
-            line("flips", format!("{flips} predictions differ"))?;
+            let rows = rows(&report.flipped_rows, flips);
+            line("flips", format!("{flips} predictions differ{rows}"))?;
+        }
+        if let Some(flips) = report.exact_flips {
+            line(
+                "exact",
+                format!("{flips} would differ if the data set held every feature exactly"),
+            )?;
         }
         if let Some(difference) = report.largest_difference {
             line(
@@ -109,6 +131,18 @@ impl fmt::Display for Checked {
     }
 }
 
+/// The first of some rows, for a line about `count` of them.
+fn rows(rows: &[usize], count: usize) -> String {
+    let shown: Vec<String> = rows.iter().take(8).map(ToString::to_string).collect();
+    match shown.is_empty() {
+        true => String::new(),
+        false => {
+            let more = if count > shown.len() { ", …" } else { "" };
+            format!(": rows {}{more}", shown.join(", "))
+        }
+    }
+}
+
 pub(crate) fn run(command: &ModelCommand, session: &Session) -> Result<Outcome, Failure> {
     match command {
         ModelCommand::Check { model, data } => check(model, data, session),
@@ -126,7 +160,7 @@ fn check(path: &Path, data: &Path, session: &Session) -> Result<Outcome, Failure
     let file = task::load(data)?;
     let calibration = Calibration::load(&generator_cache());
     let report = model::check_and_quote(&bytes, &file, DEFAULT_MEMORY_BYTES, &calibration)
-        .next("give an ONNX model and the data of its task")
+        .next("give an ONNX model, or trees of XGBoost or LightGBM, and the data of its task")
         .map_err(|failure| failure.during(path.display()))?;
     let supported = report.supported;
     session.console.result(&Checked(report));

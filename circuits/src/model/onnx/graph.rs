@@ -72,7 +72,7 @@ pub(super) fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a Attri
         .find(|attribute| attribute.name == name)
 }
 
-fn constant<'a>(graph: &'a GraphProto, name: &str) -> Option<&'a TensorProto> {
+pub(super) fn constant<'a>(graph: &'a GraphProto, name: &str) -> Option<&'a TensorProto> {
     let initializer = graph.initializer.iter().find(|tensor| tensor.name == name);
     initializer.or_else(|| {
         let made =
@@ -83,8 +83,8 @@ fn constant<'a>(graph: &'a GraphProto, name: &str) -> Option<&'a TensorProto> {
     })
 }
 
-/// Decodes and bounds the file, finds the scores and drops what does not lead there.
-pub(super) fn prepare(bytes: &[u8]) -> Result<Prepared, ImportError> {
+/// Decodes a file that is not too large.
+pub(super) fn decode(bytes: &[u8]) -> Result<ModelProto, ImportError> {
     if bytes.len() > MAX_MODEL_BYTES {
         return Err(ImportError::TooLarge {
             what: "bytes",
@@ -93,11 +93,14 @@ pub(super) fn prepare(bytes: &[u8]) -> Result<Prepared, ImportError> {
         });
     }
     let mut reader = bytes;
-    let mut proto = tract_onnx::onnx()
+    tract_onnx::onnx()
         .proto_model_for_read(&mut reader)
-        .map_err(|error| {
-            ImportError::invalid(format!("its protobuf cannot be decoded ({error})"))
-        })?;
+        .map_err(|error| ImportError::invalid(format!("its protobuf cannot be decoded ({error})")))
+}
+
+/// Decodes and bounds the file, finds the scores and drops what does not lead there.
+pub(super) fn prepare(bytes: &[u8]) -> Result<Prepared, ImportError> {
+    let mut proto = decode(bytes)?;
     let graph = proto.graph.as_mut().filter(|graph| !graph.node.is_empty());
     let graph = graph.ok_or_else(|| ImportError::invalid("it has no graph, or an empty one"))?;
     if graph.node.len() > MAX_NODES {
@@ -156,7 +159,7 @@ pub(super) fn prepare(bytes: &[u8]) -> Result<Prepared, ImportError> {
 }
 
 /// Every tensor is made once and before it is used, as the standard demands; tract relies on it.
-fn check_order(graph: &GraphProto) -> Result<(), ImportError> {
+pub(super) fn check_order(graph: &GraphProto) -> Result<(), ImportError> {
     let mut known: HashSet<&str> = graph
         .input
         .iter()
@@ -193,7 +196,7 @@ fn check_order(graph: &GraphProto) -> Result<(), ImportError> {
 }
 
 /// A tensor's content is here, and is as long as its shape says.
-fn check_tensor(tensor: &TensorProto) -> Result<(), ImportError> {
+pub(super) fn check_tensor(tensor: &TensorProto) -> Result<(), ImportError> {
     if tensor.data_location == Some(DataLocation::External as i32)
         || !tensor.external_data.is_empty()
     {
@@ -615,6 +618,37 @@ fn fix_input(graph: &mut GraphProto) -> Result<Option<usize>, ImportError> {
     };
     graph.input = vec![fixed];
     Ok(batch)
+}
+
+/// A model's only input.
+pub(super) struct Width {
+    /// Features of a row.
+    pub(super) features: usize,
+    /// Whether they are finer than single precision, or whole numbers.
+    pub(super) double: bool,
+}
+
+/// What the one input of feature rows looks like.
+pub(super) fn input_width(graph: &GraphProto) -> Result<Width, ImportError> {
+    let named = |tensor: &TensorProto| TensorProto {
+        name: tensor.name.clone(),
+        ..Default::default()
+    };
+    let mut inputs = GraphProto {
+        input: graph.input.clone(),
+        initializer: graph.initializer.iter().map(named).collect(),
+        ..Default::default()
+    };
+    fix_input(&mut inputs)?;
+    let kind = inputs.input.first().and_then(|input| input.r#type.as_ref());
+    let Some(Value::TensorType(tensor)) = kind.and_then(|kind| kind.value.as_ref()) else {
+        return Err(ImportError::invalid("its input is no tensor"));
+    };
+    let sizes = tensor.shape.iter().flat_map(|shape| &shape.dim);
+    Ok(Width {
+        features: sizes.filter_map(size).product(),
+        double: tensor.elem_type != DataType::Float as i32,
+    })
 }
 
 fn size(dimension: &Dimension) -> Option<usize> {

@@ -9,10 +9,13 @@
 //!    ([`pointwise`]), normalisations by what they are made of ([`statistics`]).
 //! 5. [`fold`] merges what can be merged.
 //!
+//! Ensembles of trees go another way, see [`ensembles`].
+//!
 //! Nothing here panics on hostile bytes: what tract is given was validated first, and a panic inside it is caught as a
 //! last resort. Files with external data are refused, since only the given bytes are read.
 
 mod builder;
+mod ensembles;
 mod fold;
 mod graph;
 mod operators;
@@ -36,6 +39,7 @@ use tract_onnx::prelude::{
 use tract_onnx::tract_hir::infer::Factoid;
 
 use super::float_graph::FloatGraph;
+pub(in crate::model) use ensembles::ensemble;
 pub use reference::{ReferenceError, ReferenceModel};
 
 /// Largest file that is read.
@@ -80,6 +84,14 @@ pub enum ImportError {
     /// Not ONNX, or damaged.
     #[error("this is not a valid ONNX model: {reason}; export it again")]
     Invalid {
+        /// What is wrong.
+        reason: String,
+    },
+    /// Trees in a file that is damaged, or says what no trees can be.
+    #[error("this is not a valid {format} model of trees: {reason}; save it again")]
+    Trees {
+        /// The file's format.
+        format: &'static str,
         /// What is wrong.
         reason: String,
     },
@@ -131,6 +143,13 @@ impl ImportError {
         }
     }
 
+    pub(in crate::model) fn trees(format: &'static str, reason: impl ToString) -> Self {
+        Self::Trees {
+            format,
+            reason: shortened(reason),
+        }
+    }
+
     pub(super) fn analysis(reason: impl ToString) -> Self {
         Self::Analysis {
             reason: shortened(reason),
@@ -147,7 +166,7 @@ fn shortened(reason: impl ToString) -> String {
 ///
 /// # Errors
 /// Names every operator that is not supported, or says why the file is not such a model and what to do.
-pub fn import(bytes: &[u8]) -> Result<FloatGraph, ImportError> {
+pub(super) fn import(bytes: &[u8]) -> Result<FloatGraph, ImportError> {
     guarded(|| Ok(Imported::new(bytes)?.graph))
 }
 

@@ -155,7 +155,7 @@ pub(super) fn unsupported(operator: String, node: String) -> Unsupported {
     let name = operator.rsplit('.').next().unwrap_or(&operator);
     let hint = match name {
         "TreeEnsembleClassifier" | "TreeEnsembleRegressor" | "TreeEnsemble" => {
-            "trees and forests cannot be proven yet; train a linear model or a neural network"
+            crate::model::trees::NOT_PROVABLE
         }
         "SVMClassifier" | "SVMRegressor" => {
             "kernel machines cannot be proven yet; use LinearSVC, LogisticRegression or an MLP"
