@@ -32,6 +32,9 @@ pub enum ArchiveError {
         /// What the system says.
         source: io::Error,
     },
+    /// The archive would be a part of what it holds.
+    #[error("{} is in the folder that is backed up", .0.display())]
+    Within(PathBuf),
     /// The archive is damaged, or something else.
     #[error("{} is not a whole backup: {reason}", path.display())]
     Damaged {
@@ -65,6 +68,11 @@ impl Manifest {
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
     }
+
+    /// Whether the file with this path, relative to the folder, is in it.
+    pub fn has(&self, path: &Path) -> bool {
+        self.files.iter().any(|file| Path::new(&file.path) == path)
+    }
 }
 
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> ArchiveError {
@@ -95,6 +103,9 @@ pub fn write(
     blobs: bool,
     created_ms: u64,
 ) -> Result<Manifest, ArchiveError> {
+    if is_below(to, data_dir)? {
+        return Err(ArchiveError::Within(to.to_owned()));
+    }
     let _lock = lock(data_dir)?;
     let mut names = Vec::new();
     list(data_dir, Path::new(""), blobs, &mut names)?;
@@ -110,6 +121,16 @@ pub fn write(
         let _ = fs::remove_file(to);
     }
     written
+}
+
+/// Whether a file that is to be made would be somewhere below a folder.
+fn is_below(file: &Path, folder: &Path) -> Result<bool, ArchiveError> {
+    let parent = match file.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    let real = |path: &Path| path.canonicalize().map_err(io_error(path));
+    Ok(real(parent)?.starts_with(real(folder)?))
 }
 
 fn append_all(
@@ -362,6 +383,19 @@ mod tests {
             let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
             assert_eq!((mode(&file), mode(&back)), (0o600, 0o700));
         }
+    }
+
+    #[test]
+    fn refuses_a_backup_of_its_own_folder() {
+        let dir = folder();
+        let data = dir.path().join("node");
+        let refused = write(&data, &data.join("blobs/backup"), true, 5);
+        assert!(
+            matches!(refused, Err(ArchiveError::Within(_))),
+            "{refused:?}"
+        );
+        assert!(!data.join("blobs/backup").exists());
+        write(&data, &dir.path().join("node-backup"), true, 5).unwrap();
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod client;
 pub mod config;
 pub mod keys;
 pub mod ledger;
+pub mod lifetime;
 pub mod mempool;
 pub mod metrics;
 pub mod node;

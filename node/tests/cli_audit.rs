@@ -43,11 +43,11 @@ fn play(world: World, url: &str) -> Played {
             "--open-in",
             "0s",
             "--register-for",
-            "20s",
+            "10s",
             "--key-for",
-            "60s",
+            "15s",
             "--prove-for",
-            "90s",
+            "20s",
         ],
     );
     let competition = text(&opened["competition"]);

@@ -217,6 +217,61 @@ fn json_logs_name_events_and_hold_no_secret() {
     }
 }
 
+/// `node init` of an observer of the network in `node`, in the folder `observer`.
+fn join(world: &World, peer: &str) -> support::Ran {
+    let (folder, genesis) = (world.text("observer"), world.text("node/genesis.json"));
+    let line = ["node", "init", "--data-dir", &folder, "--genesis", &genesis];
+    world.run(&[&line[..], &["--base-port", "0", "--peer", peer]].concat())
+}
+
+#[test]
+fn a_peer_that_is_no_address_is_refused_before_anything_is_written() {
+    let world = network();
+    join(&world, "192.0.2.1:7701").is_bad_input("multiaddress");
+    assert!(!world.path("observer").exists());
+    join(&world, "/ip4/192.0.2.1/tcp/7701").succeeds();
+}
+
+#[test]
+fn an_observer_has_nothing_to_hold() {
+    let world = network();
+    join(&world, "/ip4/192.0.2.1/tcp/7701").succeeds();
+    let folder = world.text("observer");
+    let hold = ["node", "hold", "--data-dir", &folder];
+    world.run(&hold).is_bad_input("has no key");
+    assert!(!world.path("observer/hold.json").exists());
+}
+
+#[test]
+fn a_backup_says_which_files_it_cannot_hold() {
+    let world = network();
+    let (folder, out) = (world.text("node"), world.text("backup"));
+    let backup = |out: &str| world.run(&["node", "backup", "--data-dir", &folder, "--out", out]);
+    let whole = backup(&out);
+    whole.succeeds();
+    assert!(whole.stderr.contains("secret key"), "{whole:?}");
+    backup(&world.text("node/backup")).is_bad_input("in the folder");
+    backup(&world.text("none/backup")).is_bad_input("No such file");
+
+    fs::rename(world.path("node/node.key"), world.path("safe.key")).unwrap();
+    set(&world.path("node"), "key", "\"../safe.key\"");
+    let without = backup(&world.text("without"));
+    without.succeeds();
+    assert!(
+        without.stderr.contains("../safe.key is not in"),
+        "{without:?}"
+    );
+    assert!(!without.stderr.contains("secret key"), "{without:?}");
+}
+
+#[test]
+fn a_misspelt_log_level_is_refused() {
+    let world = network();
+    let folder = world.text("node");
+    let line = ["node", "run", "--data-dir", &folder, "--log", "inof"];
+    world.run(&line).is_bad_input("\"inof\" is no level");
+}
+
 #[test]
 fn refuses_an_occupied_port() {
     let world = network();

@@ -4,6 +4,7 @@
 
 mod node_support;
 
+use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use agon_node::api::types::{BanView, Peers, TransactionStatus};
@@ -50,11 +51,24 @@ async fn who_comes_while_all_connections_are_in_use_waits_for_a_place() {
     config.api.connections = 1;
     let node = start(&config).await;
     let api = node.api();
-    let idle = tokio::task::spawn_blocking(move || TcpStream::connect(api).unwrap());
-    let idle = idle.await.unwrap();
+    let asks = |mut stream: TcpStream| {
+        tokio::task::spawn_blocking(move || {
+            let ask = b"GET /v1/status HTTP/1.1\r\nhost: node\r\n\r\n";
+            stream.write_all(ask).unwrap();
+            let mut answer = [0; 4 << 10];
+            let length = stream.read(&mut answer).unwrap();
+            assert!(answer[..length].starts_with(b"HTTP/1.1 200 "));
+            stream
+        })
+    };
+    // an answer shows that it has its place
+    let mut first = asks(TcpStream::connect(api).unwrap()).await.unwrap();
     let waiting = tokio::spawn(request(api, "GET", "/v1/status", b""));
-    assert!(!waiting.is_finished());
-    drop(idle);
+    for _ in 0..100 {
+        first = asks(first).await.unwrap();
+    }
+    assert!(!waiting.is_finished(), "answered beside a hundred others");
+    drop(first);
     let (status, _) = tokio::time::timeout(PATIENCE, waiting)
         .await
         .unwrap()

@@ -40,11 +40,6 @@ impl Finality {
         Ok(Self { shared })
     }
 
-    /// When the block with this transaction was read, once it was.
-    pub fn of(&self, id: &TransactionId) -> Option<Instant> {
-        self.shared.seen().get(id).copied()
-    }
-
     /// Waits for a transaction.
     pub fn wait(&self, id: &TransactionId, limit: Duration) -> Result<Instant, TestnetError> {
         let seen = self.shared.seen();

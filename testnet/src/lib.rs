@@ -10,6 +10,7 @@ pub mod contest;
 pub mod faults;
 pub mod finality;
 pub mod http;
+pub mod interrupt;
 pub mod invariants;
 pub mod load;
 pub mod measure;
@@ -79,6 +80,18 @@ pub enum TestnetError {
     /// A fault that was to happen did not, or its effect was another than stated.
     #[error("not as expected: {0}")]
     Expectation(String),
+    /// A signal asked the program to end.
+    #[error("interrupted: all nodes have ended; run it again when you like")]
+    Interrupted {
+        /// Its number.
+        signal: u8,
+    },
+    /// A scenario that has no step to repeat was told how often.
+    #[error("{name} repeats nothing: leave --rounds out")]
+    NoRounds {
+        /// The scenario.
+        name: &'static str,
+    },
     /// No such scenario.
     #[error("there is no scenario {name:?}; `agon-testnet list` names them")]
     Unknown {
@@ -94,7 +107,7 @@ impl TestnetError {
     }
 }
 
-/// Waits until `condition` gives a value, at most `limit`.
+/// Waits until `condition` gives a value, at most `limit`, and not when a signal comes.
 pub fn wait_for<T>(
     what: &str,
     limit: Duration,
@@ -111,6 +124,6 @@ pub fn wait_for<T>(
                 seconds: limit.as_secs(),
             });
         }
-        std::thread::sleep(POLL);
+        interrupt::pass(POLL)?;
     }
 }

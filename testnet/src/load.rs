@@ -1,4 +1,4 @@
-//! Work for a network: transfers of one unit each, in nonce order; from one payer at its own pace, or from many at a steady rate.
+//! Work for a network: transfers of one unit each, in nonce order, from several payers at a steady rate.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,62 +6,15 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use agon_node::client::Client;
-use agon_protocol::digest::{NetworkId, TransactionId};
+use agon_protocol::digest::TransactionId;
 use agon_protocol::identity::AccountId;
-use agon_protocol::transactions::{Action, SignedTransaction, Transaction};
+use agon_protocol::transactions::Action;
 use agon_protocol::units::Amount;
-use ed25519_dalek::SigningKey;
 
-use crate::TestnetError;
 use crate::account::{Account, failed};
 use crate::finality::Finality;
 use crate::measure::Times;
-
-/// An account that pays, and what it has sent.
-#[derive(Debug)]
-pub struct Payer {
-    key: SigningKey,
-    network: NetworkId,
-    to: AccountId,
-    sent: Vec<SignedTransaction>,
-}
-
-impl Payer {
-    /// `key` pays `to` on `network`.
-    pub fn new(key: SigningKey, network: NetworkId, to: AccountId) -> Self {
-        Self {
-            key,
-            network,
-            to,
-            sent: Vec::new(),
-        }
-    }
-
-    /// Sends the next transfer to `client`; true when the node has accepted it. A transfer that was not accepted is
-    /// sent again the next time.
-    pub fn pay(&mut self, client: &Client) -> bool {
-        let transaction = Transaction {
-            network: self.network,
-            sender: AccountId::of(&self.key),
-            nonce: self.sent.len() as u64,
-            action: Action::Transfer {
-                to: self.to,
-                amount: Amount::new(1),
-            },
-        };
-        let signed = transaction.sign(&self.key);
-        let accepted = client.send(&signed).is_ok();
-        if accepted {
-            self.sent.push(signed);
-        }
-        accepted
-    }
-
-    /// Transfers that some node has accepted.
-    pub fn accepted(&self) -> Vec<TransactionId> {
-        self.sent.iter().map(SignedTransaction::id).collect()
-    }
-}
+use crate::{TestnetError, interrupt};
 
 /// Where a stream's transfers go: an account that does nothing else.
 pub const RECEIVER: AccountId = AccountId::from_raw([1; 32]);
@@ -153,7 +106,7 @@ impl StreamPayer {
         let mut streamed = Streamed::default();
         let mut due = Instant::now() + offset;
         while streamed.sent.len() < most && !self.ended.load(Ordering::Relaxed) {
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            interrupt::pass(due.saturating_duration_since(Instant::now()))?;
             let at = Instant::now();
             let transfer = self.account.sign(Action::Transfer {
                 to: RECEIVER,

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use agon_testnet::byzantine;
+use agon_node::lifetime::end_with_parent;
 use agon_testnet::scenarios::{self, Failed, Report, SCENARIOS, Settings};
+use agon_testnet::{TestnetError, byzantine, interrupt};
 use clap::{Args, Parser, Subcommand};
 
 /// Real networks on this machine, and what they survive.
@@ -14,6 +15,9 @@ use clap::{Args, Parser, Subcommand};
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+    /// End when the process with this id, which must be the one that started this one, ends
+    #[arg(long, global = true, hide = true, value_name = "PID")]
+    end_with_parent: Option<u32>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -41,7 +45,7 @@ struct RunArguments {
     /// Seed of all that is random
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How often the scenario's step is repeated [default: as the scenario has it]
+    /// How often the scenario's step is repeated, if it has one [default: as the scenario has it]
     #[arg(long)]
     rounds: Option<u32>,
     /// The short form, as `cargo test` runs it
@@ -53,7 +57,14 @@ struct RunArguments {
 }
 
 fn main() -> ExitCode {
-    match Arguments::parse().command {
+    let arguments = Arguments::parse();
+    if let Some(parent) = arguments.end_with_parent
+        && let Err(error) = end_with_parent(parent)
+    {
+        eprintln!("error: {error}");
+        return ExitCode::from(2);
+    }
+    match arguments.command {
         Command::List => {
             for scenario in SCENARIOS {
                 println!("{:<22} {}", scenario.name, scenario.summary);
@@ -72,33 +83,57 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &RunArguments) -> ExitCode {
-    let settings = Settings {
-        seed: arguments.seed,
-        rounds: arguments.rounds,
-        short: arguments.short,
-        keep: arguments.keep,
-    };
-    let names: Vec<&str> = match arguments.name.as_str() {
-        "all" => SCENARIOS.iter().map(|scenario| scenario.name).collect(),
-        name => vec![name],
+    if let Err(error) = interrupt::catch() {
+        eprintln!("error: {error}");
+        return ExitCode::from(2);
+    }
+    // of all, those with a step to repeat repeat it so often
+    let names: Vec<(&str, Option<u32>)> = match arguments.name.as_str() {
+        "all" => SCENARIOS
+            .iter()
+            .map(|one| (one.name, arguments.rounds.filter(|_| one.repeats)))
+            .collect(),
+        name => vec![(name, arguments.rounds)],
     };
     let start = Instant::now();
     let mut outcomes = Vec::new();
-    for name in &names {
+    for (name, rounds) in &names {
+        let settings = Settings {
+            seed: arguments.seed,
+            rounds: *rounds,
+            short: arguments.short,
+            keep: arguments.keep,
+        };
         let outcome = scenarios::run(name, &settings);
         match &outcome {
             Ok(report) => show(report, arguments.json),
             Err(failed) => explain(failed, arguments),
         }
         outcomes.push((*name, outcome.map(|report| report.seconds)));
+        if interrupt::signal().is_some() {
+            break;
+        }
     }
     if names.len() > 1 {
         summarise(&outcomes, start.elapsed().as_secs_f64());
     }
-    match outcomes.iter().all(|(_, outcome)| outcome.is_ok()) {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(1),
+    exit_code(&outcomes)
+}
+
+/// 0: all passed, 1: one failed, 2: nothing of the kind can be run, 128 and the signal's number: interrupted.
+fn exit_code(outcomes: &[(&str, Result<f64, Box<Failed>>)]) -> ExitCode {
+    let mut code = 0;
+    for failed in outcomes
+        .iter()
+        .filter_map(|(_, outcome)| outcome.as_ref().err())
+    {
+        code = code.max(match failed.error {
+            TestnetError::Interrupted { signal } => 128 + signal,
+            TestnetError::Unknown { .. } | TestnetError::NoRounds { .. } => 2,
+            _ => 1,
+        });
     }
+    ExitCode::from(code)
 }
 
 fn show(report: &Report, json: bool) {
@@ -116,11 +151,18 @@ fn explain(failed: &Failed, arguments: &RunArguments) {
         error,
         folder,
     } = failed;
-    let seed = arguments.seed;
+    let RunArguments {
+        seed,
+        rounds,
+        short,
+        ..
+    } = arguments;
     eprintln!("error: {scenario} with seed {seed}: {error}");
     if let Some(folder) = folder {
+        let rounds = rounds.map_or_else(String::new, |rounds| format!(" --rounds {rounds}"));
+        let short = if *short { " --short" } else { "" };
         eprintln!("logs: {}", folder.display());
-        eprintln!("next: agon-testnet run {scenario} --seed {seed} --keep");
+        eprintln!("next: agon-testnet run {scenario} --seed {seed}{rounds}{short} --keep");
     }
 }
 

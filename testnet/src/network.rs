@@ -367,6 +367,17 @@ impl Network {
     }
 }
 
+impl Drop for Network {
+    fn drop(&mut self) {
+        // all at the same time rather than one after the other; each is waited for when it is dropped
+        for node in &self.nodes {
+            if let Some(running) = &node.running {
+                running.process.terminate();
+            }
+        }
+    }
+}
+
 impl Node {
     fn new(network: &Path, name: String) -> Self {
         Self {

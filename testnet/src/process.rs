@@ -1,4 +1,4 @@
-//! One process of the binary under test. It never outlives its handle.
+//! One process of the binary under test. It never outlives its handle, nor this process, however that ends.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -57,10 +57,15 @@ fn command(program: &Path, arguments: &[&OsStr], log: &Path) -> Result<Command, 
     let mut command = Command::new(program);
     command
         .args(arguments)
+        .arg("--end-with-parent")
+        .arg(std::process::id().to_string())
         .env_remove("AGON_NODE")
         .env_remove("AGON_HOME")
         .stdin(Stdio::null())
         .stderr(stderr);
+    // of its own, so that Ctrl-C reaches this process alone, which then stops the others in order
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
     Ok(command)
 }
 
@@ -124,7 +129,8 @@ impl Process {
         }
     }
 
-    fn terminate(&self) {
+    /// SIGTERM, without waiting for the end.
+    pub(crate) fn terminate(&self) {
         // Not waited for yet, so the id is still its own.
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
     }

@@ -113,13 +113,6 @@ impl Stranger {
         Ok(peers.len())
     }
 
-    /// Waits until no node is connected with it any more.
-    pub fn wait_alone(&self, limit: Duration) -> Result<(), TestnetError> {
-        wait_for("the end of a stranger's connections", limit, || {
-            Ok((self.peers()? == 0).then_some(()))
-        })
-    }
-
     /// Publishes bytes; false when the queue to its peers is full.
     pub fn publish(&self, bytes: &[u8]) -> Result<bool, TestnetError> {
         let published = self

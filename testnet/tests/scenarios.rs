@@ -69,6 +69,10 @@ fn a_wrong_clock_costs_only_its_own_proposals() {
 fn a_full_disk_stops_one_validator_without_contradictions() {
     let report = short("disk-full");
     assert_eq!(figure(&report, "contradicting signatures seen"), 0.0);
+    // three blocks came before, and one at least after the return
+    let ahead = figure(&report, "heights the others went on meanwhile");
+    let all = figure(&report, "heights, alike on all");
+    assert!(ahead >= 1.0 && ahead + 4.0 <= all, "{ahead} of {all}");
 }
 
 #[test]
@@ -80,4 +84,15 @@ fn a_cold_observer_checks_the_whole_history() {
 #[test]
 fn rejects_an_unknown_scenario() {
     assert!(scenarios::run("no-such", &Settings::default()).is_err());
+}
+
+#[test]
+fn rejects_rounds_where_there_is_nothing_to_repeat() {
+    let settings = Settings {
+        rounds: Some(3),
+        ..Settings::default()
+    };
+    let failed = scenarios::run("quiet", &settings).unwrap_err();
+    assert!(failed.error.to_string().contains("--rounds"), "{failed:?}");
+    assert_eq!(failed.folder, None);
 }

@@ -175,7 +175,7 @@ fn prepare(end_with_parent: Option<u32>) -> Result<(), Failure> {
          cargo build --release -p agon-node --no-default-features",
     )?;
     if let Some(parent) = end_with_parent {
-        crate::demo::end_with_parent(parent)?;
+        agon_node::lifetime::end_with_parent(parent).next("leave --end-with-parent out")?;
     }
     Ok(())
 }

@@ -25,8 +25,6 @@ use network::{Network, VALIDATORS};
 use processes::Interrupt;
 use timeline::Timeline;
 
-pub(crate) use processes::end_with_parent;
-
 #[derive(Debug, Args)]
 pub(crate) struct DemoArguments {
     /// Folder for everything, kept afterwards [default: a new temporary folder, removed afterwards]

@@ -60,22 +60,6 @@ impl Interrupt {
     }
 }
 
-/// Ends this process when the one with id `parent` ends, as far as the system can do that.
-pub(crate) fn end_with_parent(parent: u32) -> Result<(), Failure> {
-    let advice = "leave --end-with-parent out";
-    #[cfg(target_os = "linux")]
-    rustix::process::set_parent_process_death_signal(Some(Signal::TERM)).next(advice)?;
-    let ppid = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
-    if ppid != Some(parent) {
-        // it ended before the signal was asked for
-        return Err(Failure::new(
-            "the process that started this one is gone",
-            advice,
-        ));
-    }
-    Ok(())
-}
-
 /// Whoever runs commands: a name, and a folder for keys, secrets and logs.
 #[derive(Debug, Clone)]
 pub(super) struct Actor {

@@ -56,7 +56,23 @@ impl Default for VerificationInstruments {
     }
 }
 
+/// The kinds of claims, the verdicts, and the reasons that are counted by label.
+const KINDS: [&str; 2] = ["proof", "test_set"];
+const VERDICTS: [&str; 3] = ["valid", "invalid", "failed"];
+const GOSSIP: [&str; 3] = ["accepted", "rejected", "ignored"];
+const REFUSED: [&str; 3] = ["banned", "other_network", "no_introduction"];
+
 impl VerificationInstruments {
+    /// Shows every counter from the start: of one that appears with its first event Prometheus sees no increase, and no alert fires.
+    fn begin(&self) {
+        for kind in KINDS {
+            for verdict in VERDICTS {
+                self.verdicts
+                    .get_or_create(&[("kind", kind), ("verdict", verdict)]);
+            }
+        }
+    }
+
     /// A claim of this kind (`proof`, `test_set`) was judged in so many seconds.
     pub fn judged(&self, kind: &'static str, verdict: Judged, seconds: f64) {
         let verdict = match verdict {
@@ -81,6 +97,16 @@ pub struct SwarmInstruments {
 }
 
 impl SwarmInstruments {
+    /// Shows every counter from the start, like [`VerificationInstruments::begin`].
+    fn begin(&self) {
+        for verdict in GOSSIP {
+            self.gossip.get_or_create(&[("verdict", verdict)]);
+        }
+        for reason in REFUSED {
+            self.refused.get_or_create(&[("reason", reason)]);
+        }
+    }
+
     /// A transaction from gossip was `accepted`, `rejected` or `ignored`.
     pub fn gossip(&self, verdict: &'static str) {
         self.gossip.get_or_create(&[("verdict", verdict)]).inc();
@@ -179,6 +205,8 @@ impl Metrics {
         verification: VerificationInstruments,
         swarm: SwarmInstruments,
     ) -> Self {
+        verification.begin();
+        swarm.begin();
         let gauges = Gauges::default();
         let mut registry = Registry::default();
         let build = Info::new(vec![
@@ -458,6 +486,41 @@ mod tests {
         let text = metrics.render(&reading(2, "block"));
         assert!(text.contains("agon_consensus_rounds_total 5\n"), "{text}");
         assert!(!text.contains("nonce"), "{text}");
+    }
+
+    /// An alert on a counter that rises needs the counter before it rises; one on a name that is no metric never fires.
+    #[test]
+    fn every_alert_names_series_that_are_there_from_the_start() {
+        let (metrics, ..) = metrics();
+        let reading = Reading {
+            queues: vec![("verification", 0)],
+            ..Reading::default()
+        };
+        let samples = samples(&metrics.render(&reading));
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/alerts.yml");
+        let rules = std::fs::read_to_string(file).unwrap();
+        let mut names = 0;
+        for rule in rules
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("expr: "))
+        {
+            for (at, _) in rule.match_indices("agon_") {
+                let name = &rule[at..];
+                let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
+                let end = name.find(|c| !is_name(c)).unwrap_or(name.len());
+                let (name, rest) = name.split_at(end);
+                let label = rest
+                    .strip_prefix('{')
+                    .and_then(|rest| rest.split('}').next());
+                let found = samples.keys().any(|series| {
+                    series.split('{').next() == Some(name)
+                        && label.is_none_or(|label| series.contains(label))
+                });
+                assert!(found, "{name} {label:?} in {rule}");
+                names += 1;
+            }
+        }
+        assert!(names >= 10, "{rules}");
     }
 
     /// Every metric has a help text, a unit in its name where it has one, and a line in the operator's page.

@@ -222,6 +222,15 @@ pub async fn run_with(
 
 /// Checks what can be checked of the settings without starting anything: addresses, key and genesis.
 pub fn check(config: &NodeConfig) -> Result<(), NodeError> {
+    check_addresses(config)?;
+    if let Some(path) = &config.key {
+        AccountKey::load(&config.resolve(path))?;
+    }
+    read_genesis(&config.resolve(&config.genesis)).map(drop)
+}
+
+/// Checks the addresses and names of peers in the settings, for which no file is read.
+pub fn check_addresses(config: &NodeConfig) -> Result<(), NodeError> {
     multiaddr(&config.network.listen)?;
     for address in &config.network.bootstrap {
         multiaddr(address)?;
@@ -232,10 +241,7 @@ pub fn check(config: &NodeConfig) -> Result<(), NodeError> {
     for address in consensus {
         socket_address(address)?;
     }
-    if let Some(path) = &config.key {
-        AccountKey::load(&config.resolve(path))?;
-    }
-    read_genesis(&config.resolve(&config.genesis)).map(drop)
+    Ok(())
 }
 
 /// Reads and checks a genesis file.

@@ -16,8 +16,8 @@ use agon_protocol::statement::Context;
 use agon_protocol::transactions::{Action, SignedTransaction};
 
 use super::{Contest, Task, blob_ref, task};
-use crate::TestnetError;
 use crate::account::{Account, failed};
+use crate::{TestnetError, interrupt};
 
 /// Commits and proves, with the generators that the network's nodes use.
 #[derive(Debug)]
@@ -91,6 +91,7 @@ impl Workshop {
         task: &Task,
         context: &Context,
     ) -> Result<Proof, TestnetError> {
+        interrupt::check()?;
         let submission = prover::prove(
             &self.generators,
             committed,
@@ -121,11 +122,6 @@ impl Competitor {
     /// The digest that it registers.
     pub fn model(&self) -> ModelDigest {
         self.committed.digest()
-    }
-
-    /// The digest that the public side of this commitment has under another owner: what a thief registers.
-    pub fn model_of(&self, thief: &Account) -> ModelDigest {
-        self.committed.commitment().digest(thief.id())
     }
 
     /// The opening that every proof for this registration holds.

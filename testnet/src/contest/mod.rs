@@ -4,7 +4,7 @@
 mod competitor;
 pub mod task;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use agon_node::api::types::CompetitionView;
 use agon_node::client::Client;
@@ -239,12 +239,4 @@ pub fn wait_until(moment: TimeMs) -> Result<(), TestnetError> {
     wait_for("a moment of the schedule", left + PHASE_LIMIT, || {
         Ok((clock::now() > moment).then_some(()))
     })
-}
-
-/// Runs `work` and says how long it took.
-pub fn timed<T>(
-    work: impl FnOnce() -> Result<T, TestnetError>,
-) -> Result<(T, Duration), TestnetError> {
-    let start = Instant::now();
-    Ok((work()?, start.elapsed()))
 }

@@ -5,12 +5,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use agon_protocol::digest::BlockId;
 
 use super::traffic::Traffic;
 use super::{Figures, Stage};
+use crate::account::failed;
 use crate::byzantine::{LIES_FILE, Lie};
 use crate::network::Network;
 use crate::{TestnetError, invariants};
@@ -19,6 +20,8 @@ const HONEST: [usize; 3] = [0, 1, 2];
 const LIAR: usize = 3;
 /// Small, so that a block can be longer and still travel.
 const MAX_BLOCK_BYTES: u32 = 64 << 10;
+/// Four heights, one of them with a round in vain, take a few seconds; a liar that needs this long for a lie has fallen silent.
+const TELL_LIMIT: Duration = Duration::from_secs(60);
 
 pub(super) fn play(stage: &Stage) -> Result<Figures, TestnetError> {
     let funded = [Traffic::funded(stage)];
@@ -33,6 +36,13 @@ pub(super) fn play(stage: &Stage) -> Result<Figures, TestnetError> {
     let (start, mut commits) = (Instant::now(), 0_u32);
     let mut told = Vec::new();
     while told.len() <= wanted {
+        if network.has_ended(LIAR) || start.elapsed() > TELL_LIMIT * wanted as u32 {
+            return Err(TestnetError::Expectation(format!(
+                "after {commits} transfers the liar has told {} lies, not {wanted}; see {}",
+                told.len(),
+                network.log(LIAR).display()
+            )));
+        }
         traffic.commit(&network, &HONEST)?;
         commits += 1;
         told = lies(&network)?;
@@ -85,10 +95,9 @@ fn lies(network: &Network) -> Result<Vec<(String, BlockId)>, TestnetError> {
 fn blocks(network: &Network) -> Result<BTreeSet<BlockId>, TestnetError> {
     let mut ids = BTreeSet::new();
     for client in network.clients() {
-        for height in 1..=network.height() {
-            if let Ok(block) = client.block(height) {
-                ids.insert(block.id);
-            }
+        let tip = client.status().map_err(failed("the height"))?.height;
+        for height in 1..=tip {
+            ids.insert(client.block(height).map_err(failed("a block"))?.id);
         }
     }
     Ok(ids)

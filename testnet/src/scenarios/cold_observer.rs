@@ -27,7 +27,7 @@ const VALIDATORS: [usize; 4] = [0, 1, 2, 3];
 const SAMPLES: u32 = 2_000;
 const FEATURES: usize = 200;
 const FUNDS: u64 = 10_000;
-/// A second more than the least window, so that a loaded machine still registers in time.
+/// Long enough for a loaded machine to register in time.
 const WINDOW_MS: u64 = 10_000;
 
 pub(super) fn play(stage: &Stage) -> Result<Figures, TestnetError> {

@@ -219,9 +219,8 @@ fn around_registration(
     clients: &[&Client],
 ) -> Result<Vec<Race>, TestnetError> {
     let until = contest.spec.register_until;
-    // one key in the middle of them, just too early: the clock of no node is ahead
     let mut all: Vec<_> = racers.iter_mut().map(|one| one.register(contest)).collect();
-    // and one registration that is taken back at the last moment, or not
+    // one registration among them is taken back at the last moment, or not
     let last = steady.len() - 1;
     let registration = steady[last].registration()?;
     let nonce = steady[last].account.nonce();
@@ -247,7 +246,7 @@ fn around_proving(
         }
         all.push(competitor.submit(proof)?);
     }
-    // the first one is sent as long before the deadline as registration's phases lasted, so it must be in time
+    // the first one is sent as soon as the key is out and waited for, so it must be in time
     let first = all.remove(0);
     let sent = clients[0].send(&first);
     sent.map_err(failed("a proof in time"))?;

@@ -39,6 +39,8 @@ pub struct Scenario {
     pub name: &'static str,
     /// One line for people.
     pub summary: &'static str,
+    /// Whether it has a step that [`Settings::rounds`] repeats.
+    pub repeats: bool,
     play: fn(&Stage) -> Result<Figures, TestnetError>,
 }
 
@@ -98,86 +100,103 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "kill-loop",
         summary: "kill -9 of random validators, then of all, under load: nothing accepted is lost, nobody disagrees",
+        repeats: true,
         play: kill_loop::play,
     },
     Scenario {
         name: "two-of-four",
         summary: "two of four validators die: nothing is decided; they return: the network goes on",
+        repeats: false,
         play: halt::play,
     },
     Scenario {
         name: "partition",
         summary: "one cut off, two and two, one that nobody hears, bad links: who cannot decide does not, and all heals",
+        repeats: true,
         play: partition::play,
     },
     Scenario {
         name: "equivocator",
         summary: "one validator's key signs contradicting votes and proposals: the others agree and notice",
+        repeats: true,
         play: equivocator::play,
     },
     Scenario {
         name: "bad-proposer",
         summary: "one validator proposes blocks that break rules, one after the other: none is taken, blocks go on",
+        repeats: true,
         play: bad_proposer::play,
     },
     Scenario {
         name: "clock-skew",
         summary: "one validator's clock is wrong, within and beyond tolerance: it loses its own proposals only",
+        repeats: true,
         play: clock_skew::play,
     },
     Scenario {
         name: "disk-full",
         summary: "one validator's disk is full: it stops and says so, contradicts itself never, and comes back",
+        repeats: true,
         play: disk_full::play,
     },
     Scenario {
         name: "cold-observer",
         summary: "an observer syncs from genesis, test set included, then follows live to the same state roots",
+        repeats: true,
         play: cold_observer::play,
     },
     Scenario {
         name: "quiet",
         summary: "time to finality and the cost of idle validators when there is little to do",
+        repeats: false,
         play: quiet::play,
     },
     Scenario {
         name: "transfers",
         summary: "300 transfers a second for a minute, nothing lost",
+        repeats: false,
         play: transfers::play,
     },
     Scenario {
         name: "invalid-proof-flood",
         summary: "one peer sends wrong proofs as fast as it can: deposits lost, honest finality within 2 times of quiet",
+        repeats: false,
         play: invalid_proof_flood::play,
     },
     Scenario {
         name: "spam-flood",
         summary: "malformed, oversized, forged, foreign and repeated transactions by gossip and HTTP",
+        repeats: false,
         play: spam_flood::play,
     },
     Scenario {
         name: "withheld-blob",
         summary: "a proof and a test set that nobody has hold nobody up, and go through when they appear",
+        repeats: false,
         play: withheld_blob::play,
     },
     Scenario {
         name: "plagiarist",
         summary: "a thief copies registrations, proofs and transactions from the gossip and gets nothing",
+        repeats: false,
         play: plagiarist::play,
     },
     Scenario {
         name: "late-and-early",
         summary: "registrations, keys and proofs long before, just before and just after each deadline",
+        repeats: false,
         play: late_and_early::play,
     },
     Scenario {
         name: "withheld-key",
         summary: "a host keeps the key back: void, the bond is split, deposits return",
+        repeats: false,
         play: withheld_key::play,
     },
     Scenario {
         name: "thousand-competitors",
         summary: "1,000 registrations and 200 real proofs in one competition, settled",
+        repeats: false,
         play: thousand_competitors::play,
     },
 ];
@@ -207,6 +226,10 @@ pub fn run(name: &str, settings: &Settings) -> Result<Report, Box<Failed>> {
         let name = name.to_owned();
         return Err(failed(TestnetError::Unknown { name }, None));
     };
+    if settings.rounds.is_some() && !scenario.repeats {
+        let name = scenario.name;
+        return Err(failed(TestnetError::NoRounds { name }, None));
+    }
     let folder = tempfile::Builder::new()
         .prefix(&format!("agon-testnet-{name}-"))
         .tempdir()
@@ -221,7 +244,8 @@ pub fn run(name: &str, settings: &Settings) -> Result<Report, Box<Failed>> {
     let outcome = (scenario.play)(&stage);
     let cleaned = match (&outcome, settings.keep) {
         (_, true) => Ok(()),
-        (Ok(_), false) => fs::remove_dir_all(&folder),
+        // nobody looks for the reason of what they did themselves
+        (Ok(_) | Err(TestnetError::Interrupted { .. }), false) => fs::remove_dir_all(&folder),
         (Err(_), false) => keep_logs(&folder),
     };
     let cleaned = cleaned.map_err(TestnetError::system(format!(
@@ -235,7 +259,7 @@ pub fn run(name: &str, settings: &Settings) -> Result<Report, Box<Failed>> {
             seconds: start.elapsed().as_secs_f64(),
             figures,
         }),
-        Err(error) => Err(failed(error, Some(folder))),
+        Err(error) => Err(failed(error, folder.exists().then_some(folder))),
     }
 }
 

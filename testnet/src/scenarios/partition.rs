@@ -122,8 +122,9 @@ impl Play {
         let mut slowest = Duration::ZERO;
         for round in 0..self.commits {
             if round % 4 == 3 {
-                let (from, to) = (random.below(4), random.below(4));
-                self.proxy.lose_connections(from, to);
+                let (from, apart) = (random.below(ALL.len()), 1 + random.below(ALL.len() - 1));
+                self.proxy
+                    .lose_connections(from, (from + apart) % ALL.len());
             }
             slowest = slowest.max(self.traffic.commit(&self.network, &ALL)?);
         }

@@ -10,7 +10,7 @@ use super::{Figures, Stage};
 use crate::load::{Stream, follow, times};
 use crate::measure::{Cost, Shares, largest, memory};
 use crate::network::Network;
-use crate::{TestnetError, invariants};
+use crate::{TestnetError, interrupt, invariants};
 
 /// Transfers a second.
 const RATE: f64 = 10.0;
@@ -63,7 +63,7 @@ pub(super) fn play(stage: &Stage) -> Result<Figures, TestnetError> {
 fn idle(network: &Network, seconds: u64) -> Result<Shares, TestnetError> {
     let before = Cost::now(network)?;
     // the period is what is measured, so this does wait for time to pass
-    std::thread::sleep(Duration::from_secs(seconds));
+    interrupt::pass(Duration::from_secs(seconds))?;
     Ok(Cost::now(network)?.since(&before))
 }
 

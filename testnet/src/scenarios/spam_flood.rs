@@ -180,7 +180,12 @@ impl Spam<'_> {
                 self.published += u64::from(noisy.publish(bytes)?);
             }
         }
-        Ok(())
+        let peers = noisy.peers()?;
+        expect(peers == self.network.size(), || {
+            format!(
+                "a peer that sends useless transactions is still the peer of {peers} nodes only"
+            )
+        })
     }
 
     /// A peer that names another network finds nobody.

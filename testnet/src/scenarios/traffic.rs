@@ -13,7 +13,7 @@ use ed25519_dalek::SigningKey;
 use super::Stage;
 use crate::network::Network;
 use crate::random::account_key;
-use crate::{LIMIT, TestnetError, invariants, wait_for};
+use crate::{LIMIT, POLL, TestnetError, interrupt, invariants, wait_for};
 
 const FUNDS: u64 = 1_000_000;
 
@@ -125,7 +125,7 @@ pub(super) fn expect_halt(
                 "no block can be decided, but the heights went from {before:?} to {now:?}"
             )));
         }
-        std::thread::sleep(crate::POLL);
+        interrupt::pass(POLL)?;
     }
     Ok(())
 }

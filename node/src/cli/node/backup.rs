@@ -48,7 +48,11 @@ pub(super) fn failure(error: ArchiveError) -> Failure {
         ArchiveError::Io { source, .. } if source.kind() == std::io::ErrorKind::AlreadyExists => {
             "choose a new name: nothing is overwritten"
         }
+        ArchiveError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            "check the path: the file that is read, or the folder that is written into, must exist"
+        }
         ArchiveError::Io { .. } => "check the disk's space and the permissions",
+        ArchiveError::Within(_) => "name a file elsewhere, at best on another disk",
         ArchiveError::Damaged { .. } => "use another backup",
     };
     Failure::new(error, next)
@@ -63,7 +67,15 @@ pub(super) fn run(arguments: &BackupArguments, session: &Session) -> Result<Outc
         parse::now_ms(),
     )
     .map_err(failure)?;
-    if config.key.is_some() {
+    for path in config.key.iter().chain([&config.genesis]) {
+        if !manifest.has(path) {
+            session.console.note(format!(
+                "{} is not in the node's folder, so it is not in the backup: keep a copy of it, too",
+                path.display()
+            ));
+        }
+    }
+    if config.key.as_ref().is_some_and(|key| manifest.has(key)) {
         session
             .console
             .note("the backup holds the node's secret key: keep it where you would keep the key");

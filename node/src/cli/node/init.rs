@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use agon_node::config::{NodeConfig, SyncFrom, TrustPoint};
 use agon_node::keys::{AccountKey, random_secret};
+use agon_node::node::check_addresses;
 use agon_protocol::digest::NetworkId;
 use agon_protocol::genesis::{Genesis, GenesisBalance, GenesisValidator, Parameters};
 use agon_protocol::governance::KNOWN_PROTOCOL_VERSION;
@@ -269,21 +270,8 @@ struct Node<'a> {
 }
 
 impl Node<'_> {
-    /// Writes genesis and key, then the settings, which make the folder a node's.
+    /// Checks the settings, then writes genesis and key, then the settings, which make the folder a node's.
     fn create(self, genesis: &Genesis) -> Result<InitialisedNode, Failure> {
-        let advice = "choose a folder that you may write to";
-        fs::create_dir_all(self.folder)
-            .map_err(|error| format!("cannot make {}: {error}", self.folder.display()))
-            .next(advice)?;
-        let mut json = serde_json::to_vec_pretty(genesis).expect("a genesis is a plain structure");
-        json.push(b'\n');
-        fs::write(self.folder.join(GENESIS_FILE), json)
-            .map_err(|error| format!("cannot write into {}: {error}", self.folder.display()))
-            .next(advice)?;
-        if let Some(key) = self.key {
-            let path = self.folder.join(KEY_FILE);
-            key.save(&path).map_err(|error| key_failure(error, &path))?;
-        }
         let mut config = NodeConfig {
             data_dir: self.folder.to_owned(),
             key: self.key.map(|_| KEY_FILE.into()),
@@ -297,6 +285,20 @@ impl Node<'_> {
         config.verification.generators = Some(generator_cache());
         config.sync.from = self.sync.unwrap_or(config.sync.from);
         config.sync.trust = self.trust;
+        check_addresses(&config).next("correct --peer or --validator-peer, then run this again")?;
+        let advice = "choose a folder that you may write to";
+        fs::create_dir_all(self.folder)
+            .map_err(|error| format!("cannot make {}: {error}", self.folder.display()))
+            .next(advice)?;
+        let mut json = serde_json::to_vec_pretty(genesis).expect("a genesis is a plain structure");
+        json.push(b'\n');
+        fs::write(self.folder.join(GENESIS_FILE), json)
+            .map_err(|error| format!("cannot write into {}: {error}", self.folder.display()))
+            .next(advice)?;
+        if let Some(key) = self.key {
+            let path = self.folder.join(KEY_FILE);
+            key.save(&path).map_err(|error| key_failure(error, &path))?;
+        }
         config.create().next(advice)?;
         Ok(InitialisedNode {
             data_dir: config.data_dir,

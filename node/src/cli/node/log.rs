@@ -21,12 +21,22 @@ use crate::cli::failure::{Failure, Next};
 /// Bytes of one value; what peers say is in some of them.
 const MAX_VALUE_BYTES: usize = 4_000;
 
-/// Reads a level, or levels by module.
+/// Reads a level, or levels by module. A word alone that is no level is refused: the parser would take it for a module, and a node with a
+/// level misspelt would log nothing.
 pub(super) fn parse_filter(filter: &str) -> Result<Targets, Failure> {
+    let advice = "write it as info, or as info,agon_node=debug; levels are error, warn, info, debug, trace and off";
+    let is_level = |word: &&str| word.parse::<LevelFilter>().is_ok();
+    let mut words = filter.split(',').filter(|part| !part.contains('='));
+    if let Some(wrong) = words.find(|word| !is_level(word)) {
+        return Err(Failure::new(
+            format!("{filter:?} is no log filter: {wrong:?} is no level"),
+            advice,
+        ));
+    }
     filter
         .parse()
         .map_err(|error| format!("{filter:?} is no log filter: {error}"))
-        .next("write it as info, or as info,agon_node=debug")
+        .next(advice)
 }
 
 /// From here on everything is logged.
@@ -149,6 +159,22 @@ mod tests {
         text.lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect()
+    }
+
+    #[test]
+    fn a_misspelt_level_is_no_module() {
+        for right in [
+            "info",
+            "off",
+            "warn,agon_node=debug",
+            "agon_network=trace",
+            "WARN",
+        ] {
+            assert!(parse_filter(right).is_ok(), "{right}");
+        }
+        for wrong in ["inof", "", "info,agon_node", "warn,agon_node=loud", "info,"] {
+            assert!(parse_filter(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

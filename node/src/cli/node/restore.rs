@@ -122,7 +122,16 @@ fn hold_from_now(folder: &Path, reason: String) -> Result<(), Failure> {
 
 /// Sets the engine's log and the record of signatures aside; nothing is deleted.
 pub(super) fn hold(arguments: &HoldArguments, session: &Session) -> Result<Outcome, Failure> {
-    let (_, folder) = load(arguments.data_dir.as_ref(), session)?;
+    let (config, folder) = load(arguments.data_dir.as_ref(), session)?;
+    if config.key.is_none() {
+        return Err(Failure::new(
+            format!(
+                "the node of {} has no key: it never votes",
+                folder.display()
+            ),
+            "name the folder of a validator with --data-dir; an observer needs no hold",
+        ));
+    }
     let _lock = archive::lock(&folder).map_err(failure)?;
     // first of all: whatever happens next, the validator does not vote
     hold_from_now(&folder, "the operator said so".to_owned())?;
