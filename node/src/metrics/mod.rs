@@ -67,8 +67,8 @@ impl VerificationInstruments {
     fn begin(&self) {
         for kind in KINDS {
             for verdict in VERDICTS {
-                self.verdicts
-                    .get_or_create(&[("kind", kind), ("verdict", verdict)]);
+                let labels = [("kind", kind), ("verdict", verdict)];
+                drop(self.verdicts.get_or_create(&labels));
             }
         }
     }
@@ -100,10 +100,10 @@ impl SwarmInstruments {
     /// Shows every counter from the start, like [`VerificationInstruments::begin`].
     fn begin(&self) {
         for verdict in GOSSIP {
-            self.gossip.get_or_create(&[("verdict", verdict)]);
+            drop(self.gossip.get_or_create(&[("verdict", verdict)]));
         }
         for reason in REFUSED {
-            self.refused.get_or_create(&[("reason", reason)]);
+            drop(self.refused.get_or_create(&[("reason", reason)]));
         }
     }
 
