@@ -43,11 +43,11 @@ fn play(world: World, url: &str) -> Played {
             "--open-in",
             "0s",
             "--register-for",
-            "10s",
-            "--key-for",
             "15s",
-            "--prove-for",
+            "--key-for",
             "20s",
+            "--prove-for",
+            "30s",
         ],
     );
     let competition = text(&opened["competition"]);

@@ -264,6 +264,29 @@ fn a_backup_says_which_files_it_cannot_hold() {
     assert!(!without.stderr.contains("secret key"), "{without:?}");
 }
 
+/// The command of the operator's page that lets others reach a new node.
+#[test]
+fn the_operators_page_opens_the_ports_of_the_swarm_and_not_the_api() {
+    let page = include_str!("../OPERATING.md");
+    let (_, rest) = page.split_once("sed -i '").unwrap();
+    let (expression, _) = rest.split_once('\'').unwrap();
+    let world = network();
+    let file = world.text("node/config.toml");
+    let edited = std::process::Command::new("sed")
+        .args(["-i", expression, &file])
+        .status();
+    assert!(edited.unwrap().success());
+    let line = ["node", "config", "--data-dir", &world.text("node"), "--json"];
+    let shown = world.run(&line).json(0);
+    let starts = |section: &str, with: &str| {
+        let listen = shown[section]["listen"].as_str().unwrap();
+        assert!(listen.starts_with(with), "{listen}");
+    };
+    starts("api", "127.0.0.1:");
+    starts("network", "/ip4/0.0.0.0/tcp/");
+    starts("consensus", "/ip4/0.0.0.0/tcp/");
+}
+
 #[test]
 fn a_misspelt_log_level_is_refused() {
     let world = network();
