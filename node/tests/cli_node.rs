@@ -276,7 +276,13 @@ fn the_operators_page_opens_the_ports_of_the_swarm_and_not_the_api() {
         .args(["-i", expression, &file])
         .status();
     assert!(edited.unwrap().success());
-    let line = ["node", "config", "--data-dir", &world.text("node"), "--json"];
+    let line = [
+        "node",
+        "config",
+        "--data-dir",
+        &world.text("node"),
+        "--json",
+    ];
     let shown = world.run(&line).json(0);
     let starts = |section: &str, with: &str| {
         let listen = shown[section]["listen"].as_str().unwrap();
