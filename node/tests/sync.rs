@@ -128,9 +128,10 @@ fn terms(sealed: &[u8], data: &Dataset, key: &agon_protocol::sealed::DataKey) ->
         data_digest: data.digest(),
         key_commitment: key.commitment(),
         opens_at: TimeMs::new(now),
-        register_until: TimeMs::new(now + 1_000),
-        key_until: TimeMs::new(now + 2_000),
-        prove_until: TimeMs::new(now + 3_000),
+        // a loaded machine has to open it, and to look at its test set, before it is over
+        register_until: TimeMs::new(now + 5_000),
+        key_until: TimeMs::new(now + 6_000),
+        prove_until: TimeMs::new(now + 7_000),
         payouts: vec![10_000],
         deposit: Amount::new(10),
         submissions_per_registration: 1,
