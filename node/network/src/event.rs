@@ -219,8 +219,8 @@ pub enum Misbehaviour {
     BrokenMessage,
     /// An answer that does not fit the question: 51 points.
     UnexpectedAnswer,
-    /// A transaction, or an offer of a blob, above what one peer may send in a time: a tenth of a point, so that an honest peer in a busy hour
-    /// is not banned.
+    /// A transaction, an offer of a blob or news of a tip above what one peer may send in a time: a fiftieth of a point, so that an honest
+    /// peer is not banned when its whole pool fills at once and it passes everything on.
     Excess,
 }
 
@@ -230,7 +230,7 @@ impl Misbehaviour {
             Self::InvalidBlock | Self::InvalidBlob | Self::InvalidSnapshot => 100.0,
             Self::InvalidTransaction => 34.0,
             Self::BrokenMessage | Self::UnexpectedAnswer => 51.0,
-            Self::Excess => 0.1,
+            Self::Excess => 0.02,
         }
     }
 

@@ -25,6 +25,8 @@ use crate::wire::{MAX_BLOCKS, Request, Response};
 const CHUNKS_PER_PEER: usize = 4;
 /// Peers that are asked for one blob at a time.
 const PEERS_AT_ONCE: usize = 8;
+/// A peer that has not answered for this long is not waited for alone: the next one is asked too.
+const SLOW: Duration = Duration::from_secs(5);
 /// The pauses between two rounds of asking everyone.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -137,13 +139,26 @@ pub(crate) async fn fetch_blocks(
     max_count: usize,
 ) -> Result<FetchedBlocks, FetchError> {
     let max_count = max_count.clamp(1, MAX_BLOCKS) as u16;
-    for peer in shuffled(handle.peers().await?) {
-        if !peer.tip.covers(from) {
-            continue;
+    let mut waiting: VecDeque<PeerId> = shuffled(handle.peers().await?)
+        .into_iter()
+        .filter(|peer| peer.tip.covers(from))
+        .map(|peer| peer.peer)
+        .collect();
+    let mut asked = FuturesUnordered::new();
+    loop {
+        let next = (asked.len() < PEERS_AT_ONCE).then(|| waiting.pop_front());
+        if let Some(peer) = next.flatten() {
+            let request = Request::Blocks { from, max_count };
+            asked.push(async move { (peer, handle.request(peer, request).await) });
         }
-        let peer = peer.peer;
-        let request = Request::Blocks { from, max_count };
-        match handle.request(peer, request).await {
+        let (peer, answer) = tokio::select! {
+            answer = asked.next() => match answer {
+                Some(answer) => answer,
+                None => return Err(FetchError::NoBlocks { from }),
+            },
+            () = sleep(SLOW), if !waiting.is_empty() => continue,
+        };
+        match answer {
             Ok(Response::Blocks(blocks)) if blocks.len() > usize::from(max_count) => {
                 handle.report(peer, Misbehaviour::UnexpectedAnswer).await?;
             }
@@ -155,7 +170,6 @@ pub(crate) async fn fetch_blocks(
             Err(RequestError::Stopped(stopped)) => return Err(stopped.into()),
         }
     }
-    Err(FetchError::NoBlocks { from })
 }
 
 pub(crate) async fn fetch_verdicts(
@@ -200,7 +214,7 @@ pub(crate) async fn fetch_snapshots(
 }
 
 /// The peers from a random one on, so that not everybody asks the same.
-fn shuffled<T>(mut peers: Vec<T>) -> Vec<T> {
+pub(crate) fn shuffled<T>(mut peers: Vec<T>) -> Vec<T> {
     // A new hasher's keys are random; that is all the randomness needed.
     let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
     if !peers.is_empty() {

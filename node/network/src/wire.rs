@@ -254,6 +254,38 @@ impl Request {
     }
 }
 
+impl Request {
+    /// The most bytes that an answer takes in memory.
+    pub(crate) fn longest_answer(&self) -> usize {
+        match self {
+            Self::Tree { length, .. } => 32 * ChunkTree::count(*length) as usize,
+            Self::Chunk { .. } => CHUNK_BYTES as usize,
+            Self::Blocks { .. } => MAX_BLOCKS_BYTES,
+            Self::Verdicts { .. } => MAX_VERDICTS_BYTES,
+            Self::Snapshots => MAX_OFFERS * OFFER_BYTES,
+            Self::Introduce(_) | Self::Tip(_) => 0,
+        }
+    }
+}
+
+impl Response {
+    /// The bytes that it takes in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Tree(leaves) => 32 * leaves.len(),
+            Self::Chunk(bytes) | Self::Verdicts(bytes) => bytes.len(),
+            Self::Blocks(blocks) => blocks.iter().map(Vec::len).sum(),
+            Self::Snapshots(offers) => OFFER_BYTES * offers.len(),
+            Self::Introduction(_)
+            | Self::Done
+            | Self::NotHeld
+            | Self::OtherLength(_)
+            | Self::Busy
+            | Self::Refused => 0,
+        }
+    }
+}
+
 /// The name under which the protocol is negotiated.
 pub(crate) const EXCHANGE: StreamProtocol = StreamProtocol::new("/agon/exchange/1");
 

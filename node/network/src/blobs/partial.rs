@@ -6,6 +6,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use agon_protocol::digest::BlobId;
 use thiserror::Error;
@@ -67,6 +68,9 @@ impl Partial {
             .truncate(false)
             .open(&path)
             .map_err(io_error("open", &path))?;
+        // It is being worked on from now on: what was left half fetched long ago is cleaned away.
+        file.set_modified(SystemTime::now())
+            .map_err(io_error("touch", &path))?;
         let mut partial = Self {
             tree: store.load_tree(&path.with_extension("tree"), id, length),
             kept: vec![false; ChunkTree::count(length) as usize],

@@ -231,9 +231,10 @@ impl BlobStore {
         // The tree first: a blob is held from the moment its bytes are in place.
         self.write_tree(&self.path("trees", id), tree)?;
         let place = self.path("complete", id);
+        // Looked at and moved in one step: of two writers of one blob the second replaces what the first accounted for.
+        let mut space = self.space();
         let before = length_of(&place)?;
         fs::rename(temporary, &place).map_err(io_error("move into place", &place))?;
-        let mut space = self.space();
         space.free(before.unwrap_or(0));
         space.found(tree.length());
         drop(space);
@@ -333,10 +334,12 @@ impl BlobStore {
 
     /// Removes a blob; nothing happens when it is not held.
     pub fn delete(&self, id: BlobId) -> Result<(), StoreError> {
+        let mut space = self.space();
         let length = self.length(id)?;
         if remove(&self.path("complete", id))? {
-            self.space().free(length.unwrap_or(0));
+            space.free(length.unwrap_or(0));
         }
+        drop(space);
         remove(&self.path("trees", id))?;
         Ok(())
     }
@@ -377,15 +380,17 @@ impl BlobStore {
                 if touched.is_none_or(|touched| touched < age) {
                     continue;
                 }
+                let mut space = self.space();
                 if !remove(&path)? {
                     continue;
                 }
                 removed += 1;
                 if folder == "partial" {
+                    space.set_partial(id, None);
+                    drop(space);
                     remove(&path.with_extension("tree"))?;
-                    self.space().set_partial(id, None);
                 } else {
-                    self.space().free(metadata.len());
+                    space.free(metadata.len());
                 }
             }
         }
@@ -517,11 +522,15 @@ impl BlobStore {
         let quarantine = self.path("quarantine", id);
         let path = self.path("complete", id);
         // An earlier damaged copy goes; this one stays accounted for.
+        let mut space = self.space();
         let earlier = length_of(&quarantine).ok().flatten();
-        self.space().free(earlier.unwrap_or(0));
-        if let Err(error) = fs::rename(&path, &quarantine) {
-            return io_error("set aside", &path)(error);
+        match fs::rename(&path, &quarantine) {
+            Ok(()) => space.free(earlier.unwrap_or(0)),
+            // another reader noticed it too, and was faster
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return io_error("set aside", &path)(error),
         }
+        drop(space);
         // A tree without its blob is harmless: it is verified before use.
         let _ = fs::remove_file(self.path("trees", id));
         StoreError::Corrupt { id, quarantine }

@@ -292,3 +292,44 @@ fn what_was_left_half_fetched_is_removed_by_age_and_a_few_at_a_time() {
     let left = fs::read_dir(folder.path().join("partial")).unwrap();
     assert_eq!((left.count(), store.used()), (0, 0));
 }
+
+#[test]
+fn a_blob_that_many_bring_at_once_is_accounted_for_once() {
+    let (_folder, store) = store();
+    for round in 0..200u8 {
+        let bytes = sample(100, usize::from(round));
+        let start = std::sync::Barrier::new(4);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    start.wait();
+                    store.put(&bytes, LIMIT).unwrap();
+                });
+            }
+        });
+    }
+    assert_eq!(store.used(), 200 * 100);
+}
+
+#[test]
+fn a_fetch_that_goes_on_after_a_long_pause_is_not_cleaned_away() {
+    let (folder, store) = store();
+    let bytes = sample(100, 1);
+    let mut builder = ChunkTreeBuilder::default();
+    builder.update(&bytes);
+    let (id, tree) = builder.finish();
+    drop(store.partial(id, 100, LIMIT, Room::Other).unwrap());
+    let day = Duration::from_secs(86_400);
+    let left = fs::File::options()
+        .write(true)
+        .open(file(&folder, "partial", id))
+        .unwrap();
+    left.set_modified(std::time::SystemTime::now() - 2 * day)
+        .unwrap();
+    let mut partial = store.partial(id, 100, LIMIT, Room::Other).unwrap();
+    assert_eq!(store.clean(day, 9).unwrap(), 0);
+    partial.set_tree(tree.leaves().to_vec()).unwrap();
+    partial.keep(0, &bytes).unwrap();
+    partial.finish().unwrap();
+    assert!(store.holds(id));
+}

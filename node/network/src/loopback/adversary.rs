@@ -90,7 +90,7 @@ pub(super) struct Adversary {
 
 impl Adversary {
     /// Dials `victim`, asks `questions` (raw bytes), and answers each of its questions with raw bytes; `None` means an honest
-    /// introduction, or that nothing is held.
+    /// introduction, or that nothing is held, and no bytes no answer at all.
     pub(super) fn start(
         victim: Multiaddr,
         questions: Vec<Vec<u8>>,
@@ -119,6 +119,7 @@ impl Adversary {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         tokio::spawn(async move {
+            let mut unanswered = Vec::new();
             loop {
                 let event = tokio::select! {
                     event = swarm.select_next_some() => event,
@@ -147,7 +148,12 @@ impl Adversary {
                                 _ => Response::NotHeld,
                             })
                         });
-                        let _ = swarm.behaviour_mut().send_response(channel, bytes);
+                        match bytes.is_empty() {
+                            true => unanswered.push(channel),
+                            false => {
+                                let _ = swarm.behaviour_mut().send_response(channel, bytes);
+                            }
+                        }
                     }
                     _ => {}
                 }

@@ -1,11 +1,12 @@
 //! Certified blocks by height.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use agon_protocol::digest::{BlobId, BlockId};
 
 use super::adversary::{Adversary, framed, introduction};
-use super::harness::{Chain, Node, config, within};
+use super::harness::{Chain, Node, config, poll, within};
 use crate::wire::{MAX_BLOCKS, MAX_BLOCKS_BYTES, MAX_OFFERS, Request, Response};
 use crate::{FetchError, Misbehaviour, RefusalReason, SnapshotOffer, Verdict};
 
@@ -55,6 +56,46 @@ async fn an_answer_is_cut_to_the_bounds_of_the_wire() {
     let bytes: usize = got.blocks.iter().map(Vec::len).sum();
     assert_eq!(got.blocks.len(), 2);
     assert!(bytes <= MAX_BLOCKS_BYTES);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_takes_room_only_until_it_is_sent() {
+    let (holder, fetcher) = (holder(9, true).await, Node::start(config(2)).await);
+    fetcher.dial(&holder).await;
+    // each has six MiB: more than three of them would not be made for a peer that reads nothing
+    for _ in 0..10 {
+        poll("the blocks", || async {
+            fetcher.handle.fetch_blocks(1, 9).await.is_ok()
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peers_that_never_answer_do_not_keep_blocks_away() {
+    let mut patient = config(2);
+    // far longer than this test may take
+    patient.timing.request = Duration::from_secs(600);
+    let (holder, fetcher) = (holder(9, false).await, Node::start(patient).await);
+    fetcher.dial(&holder).await;
+    let mut silent = Vec::new();
+    for _ in 0..2 {
+        let hello = Request::Introduce(introduction(9));
+        let liar = Adversary::start(fetcher.address(), vec![framed(&hello)], |request| {
+            Some(match request {
+                Request::Introduce(_) => framed(&Response::Introduction(introduction(9))),
+                Request::Tip(_) => framed(&Response::Done),
+                _ => Vec::new(),
+            })
+        });
+        fetcher.until_connected(liar.id).await;
+        silent.push(liar);
+    }
+    // it begins with another peer each time
+    for _ in 0..2 {
+        let got = within("the blocks", fetcher.handle.fetch_blocks(3, 1)).await;
+        assert_eq!(got.unwrap().peer, holder.id());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

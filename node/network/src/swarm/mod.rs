@@ -1,5 +1,6 @@
 //! The swarm: one task that owns all connections, and what surrounds it.
 
+mod answers;
 mod bans;
 mod behaviour;
 mod bootstrap;

@@ -87,15 +87,12 @@ impl Peers {
         }
     }
 
-    /// The peer says that its tip moved. Says whether the peer is an accepted one.
+    /// The peer says that its tip moved. Says whether that is news of an accepted peer.
     pub(super) fn tip_moved(&mut self, peer: PeerId, tip: Tip) -> bool {
         match self.connected.get_mut(&peer) {
             Some(Connected {
                 tip: Some(known), ..
-            }) => {
-                *known = tip;
-                true
-            }
+            }) => std::mem::replace(known, tip) != tip,
             _ => false,
         }
     }
@@ -226,11 +223,11 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_chunk_bans_at_once_and_excess_only_after_a_thousand_times() {
+    fn a_wrong_chunk_bans_at_once_and_excess_only_after_five_thousand_times() {
         let (mut peers, peer, now) = (Peers::default(), PeerId::random(), Instant::now());
         assert!(peers.blame(peer, Misbehaviour::InvalidBlob, now));
-        let times = (0..2_000).take_while(|_| !peers.blame(peer, Misbehaviour::Excess, now));
-        assert!((990..1_010).contains(&times.count()));
+        let times = (0..9_000).take_while(|_| !peers.blame(peer, Misbehaviour::Excess, now));
+        assert!((4_990..5_010).contains(&times.count()));
     }
 
     #[test]
@@ -245,6 +242,9 @@ mod tests {
         peers.opened(peer, ConnectionId::new_unchecked(1), address, true);
         assert!(peers.accepted(peer, tip));
         assert!(peers.is_accepted(&peer) && peers.accepted_peers(now).len() == 1);
+        let moved = Tip { height: 1, ..tip };
+        assert!(peers.tip_moved(peer, moved));
+        assert!(!peers.tip_moved(peer, moved), "no news");
         let (who, second) = (Subject::Peer(peer), Duration::from_secs(1));
         peers.bans.ban(who, second, "x", true, 0, &mut Vec::new());
         assert!(!peers.is_accepted(&peer) && peers.accepted_peers(now).is_empty());

@@ -1,4 +1,4 @@
-//! How much a peer may send: token buckets for its transactions, their bytes, and its offers of blobs.
+//! How much a peer may send: token buckets for its transactions, their bytes, its offers of blobs, and news of its tip.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,6 +15,9 @@ const BURST: Duration = Duration::from_secs(4);
 /// Offers of blobs that a peer may make at once, and per second.
 const OFFERS: f64 = 1_024.0;
 const OFFERS_PER_SECOND: f64 = 2.0;
+/// News of a tip, at once and per second. An honest node has no more than ten in a second.
+const TIPS: f64 = 500.0;
+const TIPS_PER_SECOND: f64 = 50.0;
 
 /// One token bucket.
 #[derive(Debug, Clone, Copy)]
@@ -68,11 +71,12 @@ struct Buckets {
     transactions: Bucket,
     bytes: Bucket,
     offers: Bucket,
+    tips: Bucket,
 }
 
 impl Buckets {
     fn is_full(&self, now: Instant) -> bool {
-        [self.transactions, self.bytes, self.offers]
+        [self.transactions, self.bytes, self.offers, self.tips]
             .iter()
             .all(|bucket| bucket.is_full(now))
     }
@@ -106,6 +110,7 @@ impl Rates {
             transactions: Bucket::of_rate(self.transactions_per_second, now),
             bytes: Bucket::of_rate(self.bytes_per_second, now),
             offers: Bucket::full(OFFERS, OFFERS_PER_SECOND, now),
+            tips: Bucket::full(TIPS, TIPS_PER_SECOND, now),
         };
         Some(self.peers.entry(peer).or_insert(buckets))
     }
@@ -121,6 +126,12 @@ impl Rates {
     pub(super) fn offer(&mut self, peer: PeerId, now: Instant) -> bool {
         self.of(peer, now)
             .is_some_and(|buckets| buckets.offers.take(1.0, now))
+    }
+
+    /// Whether the peer may tell of one more tip.
+    pub(super) fn tip(&mut self, peer: PeerId, now: Instant) -> bool {
+        self.of(peer, now)
+            .is_some_and(|buckets| buckets.tips.take(1.0, now))
     }
 
     /// Forgets the buckets that are full.
@@ -165,6 +176,14 @@ mod tests {
         // 600 bytes of debt and a byte to spare
         assert!(!rates.transaction(peer, 1, now + Duration::from_secs(5)));
         assert!(rates.transaction(peer, 1, now + Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn a_peer_that_tells_of_its_tip_without_end_is_cut_to_a_rate() {
+        let (mut rates, now, peer) = (rates(10, 1_000), Instant::now(), PeerId::random());
+        assert_eq!((0..1_000).filter(|_| rates.tip(peer, now)).count(), 500);
+        let later = now + Duration::from_secs(2);
+        assert_eq!((0..1_000).filter(|_| rates.tip(peer, later)).count(), 100);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Answers to the questions of peers. Runs on blocking threads: the disk is involved.
 
+use agon_protocol::digest::BlobId;
+
 use crate::blobs::{BlobStore, StoreError};
 use crate::event::Source;
 use crate::wire::{
@@ -10,7 +12,7 @@ use crate::wire::{
 pub(super) fn answer(blobs: &BlobStore, source: &dyn Source, request: &Request) -> Response {
     match request {
         Request::Tree { id, length } => match blobs.length(*id) {
-            Ok(Some(held)) if held != *length => Response::OtherLength(held),
+            Ok(Some(held)) if held != *length => other_length(blobs, *id),
             Ok(Some(_)) => given(
                 blobs
                     .tree(*id)
@@ -20,7 +22,7 @@ pub(super) fn answer(blobs: &BlobStore, source: &dyn Source, request: &Request) 
             Err(error) => given(Err(error)),
         },
         Request::Chunk { id, length, index } => match blobs.length(*id) {
-            Ok(Some(held)) if held != *length => Response::OtherLength(held),
+            Ok(Some(held)) if held != *length => other_length(blobs, *id),
             Ok(Some(_)) => given(blobs.read_chunk(*id, *index).map(Response::Chunk)),
             Ok(None) => Response::NotHeld,
             Err(error) => given(Err(error)),
@@ -42,6 +44,14 @@ pub(super) fn answer(blobs: &BlobStore, source: &dyn Source, request: &Request) 
         // Answered by the task itself: they change what it knows.
         Request::Introduce(_) | Request::Tip(_) => Response::Done,
     }
+}
+
+/// Whoever states the length is wrong, unless this node's disk cut the blob short: the bytes tell.
+fn other_length(blobs: &BlobStore, id: BlobId) -> Response {
+    given(blobs.verified_length(id).map(|held| match held {
+        Some(held) => Response::OtherLength(held),
+        None => Response::NotHeld,
+    }))
 }
 
 /// A disk that fails is this node's own trouble: the peer asks elsewhere.

@@ -2,7 +2,10 @@
 
 use agon_protocol::digest::NetworkId;
 use libp2p::PeerId;
-use libp2p::request_response::{self, OutboundFailure, OutboundRequestId, ResponseChannel};
+use libp2p::request_response::{
+    self, InboundRequestId, OutboundFailure, OutboundRequestId, ResponseChannel,
+};
+use tokio::time::Instant;
 
 use super::{Asked, Served, Task};
 use crate::event::{Event, Misbehaviour, RefusalReason};
@@ -24,8 +27,8 @@ impl Task {
                 Message::Request {
                     request: Question::Sound(request),
                     channel,
-                    ..
-                } => self.question(peer, request, channel),
+                    request_id,
+                } => self.question(peer, request_id, request, channel),
                 Message::Request {
                     request: Question::Broken,
                     ..
@@ -41,14 +44,26 @@ impl Task {
                 error,
                 ..
             } => self.unanswered(peer, request_id, &error),
-            Event::InboundFailure { peer, error, .. } => {
+            Event::InboundFailure {
+                peer,
+                request_id,
+                error,
+                ..
+            } => {
+                self.answers.gone(request_id);
                 tracing::debug!(%peer, %error, "a question was not answered");
             }
-            Event::ResponseSent { .. } => {}
+            Event::ResponseSent { request_id, .. } => self.answers.gone(request_id),
         }
     }
 
-    fn question(&mut self, peer: PeerId, request: Request, channel: ResponseChannel<Response>) {
+    fn question(
+        &mut self,
+        peer: PeerId,
+        id: InboundRequestId,
+        request: Request,
+        channel: ResponseChannel<Response>,
+    ) {
         let response = match request {
             Request::Introduce(theirs) => {
                 if theirs.network == self.config.network {
@@ -65,12 +80,15 @@ impl Task {
             }
             _ if !self.peers.may_ask(&peer) => Response::Refused,
             Request::Tip(tip) => {
-                if self.peers.tip_moved(peer, tip) {
+                let news = self.peers.tip_moved(peer, tip);
+                if !self.rates.tip(peer, Instant::now()) {
+                    self.blame(peer, Misbehaviour::Excess);
+                } else if news {
                     self.tell(Event::Tip { peer, tip });
                 }
                 Response::Done
             }
-            request => return self.serve(peer, request, channel),
+            request => return self.serve(peer, id, request, channel),
         };
         self.reply(channel, response);
     }
@@ -87,15 +105,24 @@ impl Task {
         self.refuse(peer, RefusalReason::OtherNetwork { theirs });
     }
 
-    fn serve(&mut self, peer: PeerId, request: Request, channel: ResponseChannel<Response>) {
+    fn serve(
+        &mut self,
+        peer: PeerId,
+        id: InboundRequestId,
+        request: Request,
+        channel: ResponseChannel<Response>,
+    ) {
         let limits = &self.config.limits;
+        let longest = request.longest_answer();
         if self.serving.len() >= limits.served_requests
+            || !self.answers.has_room(&peer, longest)
             || !self
                 .peers
                 .begin_serving(&peer, limits.served_requests_per_peer)
         {
             return self.reply(channel, Response::Busy);
         }
+        self.answers.add(id, peer, longest);
         let (blobs, source) = (self.around.blobs.clone(), self.around.source.clone());
         self.serving.push(Box::pin(async move {
             let work = move || serve::answer(&blobs, source.as_ref(), &request);
@@ -107,12 +134,13 @@ impl Task {
                     Response::Busy
                 }
             };
-            (peer, channel, response)
+            (peer, id, channel, response)
         }));
     }
 
-    pub(super) fn served(&mut self, (peer, channel, response): Served) {
+    pub(super) fn served(&mut self, (peer, id, channel, response): Served) {
         self.peers.end_serving(&peer);
+        self.answers.shorten(id, response.bytes());
         self.reply(channel, response);
     }
 

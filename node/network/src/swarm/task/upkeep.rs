@@ -1,13 +1,14 @@
 //! What nobody asks for: finding peers, lifting bans, announcing.
 
-use libp2p::kad::store::RecordStore;
+use libp2p::kad::store::{MemoryStore, RecordStore};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::{PeerId, identify, kad};
+use libp2p::{Multiaddr, PeerId, identify, kad};
 use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Asked, Task, provider_key};
 use crate::event::Misbehaviour;
+use crate::fetch::shuffled;
 use crate::swarm::bans::wall_ms;
 use crate::swarm::behaviour::protocol_version;
 use crate::wire::Request;
@@ -27,10 +28,11 @@ impl Task {
         if !self.config.discover || info.protocol_version != protocol_version(self.config.network) {
             return;
         }
-        for address in info.listen_addrs.into_iter().take(MAX_ADDRESSES) {
-            let kademlia = &mut self.swarm.behaviour_mut().kademlia;
-            kademlia.add_address(&peer_id, address);
-        }
+        learn(
+            &mut self.swarm.behaviour_mut().kademlia,
+            peer_id,
+            info.listen_addrs,
+        );
     }
 
     /// Takes up that a peer holds a blob, within what one peer may offer and with a bounded number of addresses.
@@ -93,7 +95,8 @@ impl Task {
             }
         }
         known.retain(|peer| !self.peers.is_connected(peer));
-        for peer in known.into_iter().take(DIALS_PER_ROUND) {
+        // from a random one on: those in front may be gone, or may never have been there
+        for peer in shuffled(known).into_iter().take(DIALS_PER_ROUND) {
             self.dial_known(peer);
         }
     }
@@ -118,6 +121,13 @@ impl Task {
             self.next_discovery = now + DISCOVERY;
             self.rates.tidy(now);
             self.discover();
+            let dropped = std::mem::take(&mut self.dropped);
+            if dropped > 0 {
+                tracing::warn!(
+                    dropped,
+                    "the node is behind with its events; some are dropped"
+                );
+            }
         }
         self.announce_tip();
         if self.peers.count() > 0
@@ -139,5 +149,42 @@ impl Task {
         for info in self.peers.accepted_peers(Instant::now()) {
             self.ask(info.peer, Request::Tip(tip), Asked::Tip);
         }
+    }
+}
+
+/// Takes up where a peer says that it listens. It may say something else again and again, so what it said before counts.
+fn learn(kademlia: &mut kad::Behaviour<MemoryStore>, peer: PeerId, addresses: Vec<Multiaddr>) {
+    let known = kademlia.kbucket(peer).and_then(|bucket| {
+        let entry = bucket
+            .iter()
+            .find(|entry| *entry.node.key.preimage() == peer)?;
+        Some(entry.node.value.len())
+    });
+    // those of connections that were made are there too
+    let room = (2 * MAX_ADDRESSES).saturating_sub(known.unwrap_or(0));
+    for address in addresses.into_iter().take(room.min(MAX_ADDRESSES)) {
+        kademlia.add_address(&peer, address);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_says_ever_other_addresses_gets_no_more_room() {
+        let local = PeerId::random();
+        let mut kademlia = kad::Behaviour::new(local, MemoryStore::new(local));
+        let peer = PeerId::random();
+        for round in 0..100 {
+            let addresses = (0..20).map(|port| {
+                let text = format!("/ip4/192.0.2.{round}/tcp/{}", port + 1);
+                text.parse().unwrap()
+            });
+            learn(&mut kademlia, peer, addresses.collect());
+        }
+        let bucket = kademlia.kbucket(peer).unwrap();
+        let kept: Vec<usize> = bucket.iter().map(|entry| entry.node.value.len()).collect();
+        assert_eq!(kept, [2 * MAX_ADDRESSES]);
     }
 }
