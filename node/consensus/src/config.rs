@@ -57,8 +57,10 @@ pub struct Timeouts {
     pub propose: Duration,
     /// For more votes once two thirds voted.
     pub vote: Duration,
-    /// Before votes are sent again.
+    /// Before votes are sent again, when nothing comes of them.
     pub rebroadcast: Duration,
+    /// Between two words on how far this node is, when nothing is decided. Those who were away ask for blocks on hearing it.
+    pub status: Duration,
 }
 
 impl Default for Timeouts {
@@ -66,7 +68,9 @@ impl Default for Timeouts {
         Self {
             propose: Duration::from_secs(3),
             vote: Duration::from_secs(1),
-            rebroadcast: Duration::from_secs(5),
+            // after a halt, those who come back know the votes of the others only from this
+            rebroadcast: Duration::from_secs(1),
+            status: Duration::from_secs(5),
         }
     }
 }

@@ -14,8 +14,8 @@ use engine::app::engine::consensus::ConsensusRef;
 use engine::app::engine::host::HostRef;
 use engine::app::engine::network::{NetworkIdentity, NetworkRef};
 use engine::app::engine::node::NodeRef;
-use engine::app::engine::sync::SyncRef;
-use engine::app::engine::util::events::TxEvent;
+use engine::app::engine::sync::{Msg as SyncMsg, SyncRef};
+use engine::app::engine::util::events::{Event, RxEvent, TxEvent};
 use engine::app::engine::util::output_port::{OutputPort, OutputPortSubscriberTrait};
 use engine::app::engine::wal::WalRef;
 use engine::app::metrics::{Metrics, Registry, SharedRegistry};
@@ -25,9 +25,10 @@ use engine::app::types::Keypair;
 use engine::app::types::codec::Codec;
 use engine::app::types::core::LinearTimeouts;
 use engine::{AppMsg, Signer as _};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, warn};
 
@@ -44,6 +45,9 @@ use crate::undecided::UndecidedBlocks;
 
 /// How long the engine's parts may take to start or to end. They do so at once; this is for a machine under great load.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Pause between two words on how far this node is while blocks are decided.
+const STATUS_PACE: Duration = Duration::from_millis(200);
 
 /// Room for what the engine wraps around a block: signatures, stream ids, frames.
 const MESSAGE_OVERHEAD: usize = 256 << 10;
@@ -102,6 +106,7 @@ impl Engine {
 
         let wake = Arc::new(Notify::new());
         let stop = CancellationToken::new();
+        actors.tell_status(stop.clone());
         let mut driver = Driver::new(Parts {
             application,
             network_id: config.network,
@@ -249,6 +254,7 @@ fn linear(timeouts: &Timeouts) -> LinearTimeouts {
         propose,
         vote,
         rebroadcast,
+        status: _,
     } = *timeouts;
     LinearTimeouts {
         propose,
@@ -291,7 +297,7 @@ fn engine_config(config: &Config, address: SocketAddr) -> ConsensusConfig {
 
 fn sync_config(config: &Config) -> ValueSyncConfig {
     ValueSyncConfig {
-        status_update_interval: config.timeouts.rebroadcast,
+        status_update_interval: config.timeouts.status,
         max_response_size: ByteSize((config.max_block_bytes + MAX_SYNC_BYTES) as u64),
         batch_size: 16,
         ..ValueSyncConfig::default()
@@ -386,6 +392,13 @@ impl Actors {
         Ok((actors, messages))
     }
 
+    /// Says how far this node is whenever a height is decided, until `stop` or the end of the actors.
+    fn tell_status(&self, stop: CancellationToken) {
+        if let Some(sync) = &self.sync {
+            tokio::spawn(tell_status(sync.clone(), self.events.subscribe(), stop));
+        }
+    }
+
     /// Ends them one by one, each of them letting go of its files and sockets, and waits for the log's lock.
     ///
     /// After a failure the consensus part may hang for ever, which is how the engine makes sure that it signs no more. It is
@@ -419,6 +432,36 @@ impl Actors {
         let unlocked = tokio::task::spawn_blocking(move || wait_unlocked(path));
         if !unlocked.await.unwrap_or(false) {
             warn!(path = %log_path.display(), "the write-ahead log is still locked");
+        }
+    }
+}
+
+/// The engine speaks of its height every few seconds only. A validator that fell behind would ask for the blocks up to that height, have them
+/// soon, and wait for the next word while the others go on: behind for ever when they make more blocks meanwhile than it keeps
+/// messages for. With a word just after a decision it reaches the height at which the others vote.
+async fn tell_status(
+    sync: SyncRef<EngineContext>,
+    mut events: RxEvent<EngineContext>,
+    stop: CancellationToken,
+) {
+    loop {
+        let event = tokio::select! {
+            () = stop.cancelled() => return,
+            event = events.recv() => event,
+        };
+        match event {
+            Ok(Event::StartedHeight(..) | Event::Finalized { .. }) => {}
+            Ok(_) => continue,
+            // one of those that were missed may have been it
+            Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
+        }
+        if sync.cast(SyncMsg::Tick).is_err() {
+            return;
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = sleep(STATUS_PACE) => {}
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::support::cluster::{Cluster, network, validators};
+use crate::changes::signed;
+use crate::support::cluster::{Cluster, network, until, validators};
 use crate::support::ledger::read_chain;
 use agon_consensus::verify_certificate;
 use agon_protocol::units::Height;
@@ -69,6 +70,29 @@ async fn three_of_four_go_on_and_the_fourth_catches_up_and_votes_again() {
     cluster
         .agree(&[1, 2, 3], cluster.nodes[1].height() + 4)
         .await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_validator_that_fell_behind_a_busy_network_signs_its_blocks_again() {
+    let mut cluster = Cluster::new(4).await;
+    for node in &mut cluster.nodes {
+        // nobody says how far it is unless it has decided something
+        node.config.timeouts.status = Duration::from_secs(3600);
+        node.start().await.unwrap();
+    }
+    cluster.agree(&[0, 1, 2, 3], 3).await;
+    cluster.nodes[3].stop().await;
+    let height = cluster.nodes[0].height() + 50;
+    cluster.agree(&[0, 1, 2], height).await;
+    // the others wait for nobody
+    cluster.nodes[3].start().await.unwrap();
+    let (path, late) = (cluster.nodes[0].ledger_path(), &validators(4)[3]);
+    until("a block with its signature", || {
+        let (blocks, _) = read_chain(&path);
+        blocks.iter().skip(height).any(|block| signed(block, late))
+    })
+    .await;
     cluster.stop().await;
 }
 

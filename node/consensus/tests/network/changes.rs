@@ -36,7 +36,7 @@ fn check_certificates(cluster: &Cluster, blocks: &[CertifiedBlock]) {
     }
 }
 
-fn signed(block: &CertifiedBlock, validator: &Validator) -> bool {
+pub(crate) fn signed(block: &CertifiedBlock, validator: &Validator) -> bool {
     let mut signers = block.certificate.signatures.iter();
     signers.any(|entry| entry.validator == validator.account)
 }

@@ -82,6 +82,7 @@ pub(crate) fn config(
             propose: Duration::from_millis(1000),
             vote: Duration::from_millis(300),
             rebroadcast: Duration::from_millis(1000),
+            status: Duration::from_millis(1000),
         },
     }
 }
