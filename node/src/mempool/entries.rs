@@ -1,8 +1,9 @@
 //! The waiting transactions themselves, indexed by arrival, id, and sender and nonce.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use agon_protocol::codec::Encode;
 use agon_protocol::digest::TransactionId;
 use agon_protocol::identity::AccountId;
 use agon_protocol::judge::Question;
@@ -26,6 +27,8 @@ pub(super) struct Entry {
     pub(super) length: usize,
     pub(super) since: Instant,
     pub(super) origin: Origin,
+    /// When peers were last told of it.
+    sent: Instant,
     pub(super) stage: Stage,
     /// Whose share of the pool it takes.
     pub(super) class: Class,
@@ -56,14 +59,16 @@ impl Entry {
         class: Class,
     ) -> Self {
         let id = transaction.id();
+        let now = Instant::now();
         // what it really waits for is found by the next update
         Self {
             arrival,
             id,
             transaction,
             length,
-            since: Instant::now(),
+            since: now,
             origin,
+            sent: now,
             stage: Stage::Nonce,
             class,
             due: 0,
@@ -194,6 +199,28 @@ impl Entries {
 
     pub(super) fn get_mut(&mut self, arrival: u64) -> Option<&mut Entry> {
         self.by_arrival.get_mut(&arrival)
+    }
+
+    /// See [`super::Mempool::unheard`].
+    pub(super) fn unheard(&mut self, age: Duration, most: usize) -> Vec<Vec<u8>> {
+        let now = Instant::now();
+        let unheard = |entry: &Entry| {
+            let waited = now.saturating_duration_since(entry.sent);
+            entry.origin == Origin::Client && waited >= age
+        };
+        let entries = self.by_arrival.values().filter(|entry| unheard(entry));
+        let mut turns: Vec<(Instant, u64)> =
+            entries.map(|entry| (entry.sent, entry.arrival)).collect();
+        turns.sort_unstable();
+        turns.truncate(most);
+        let mut encoded = Vec::new();
+        for (_, arrival) in turns {
+            if let Some(entry) = self.by_arrival.get_mut(&arrival) {
+                entry.sent = now;
+                encoded.push(entry.transaction.to_bytes());
+            }
+        }
+        encoded
     }
 
     /// Counts the shares anew, after the classes of entries changed.

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use agon_network::BlobStore;
 use agon_protocol::block::EMPTY_BLOCK_BYTES;
-use agon_protocol::codec::{Decode, Encode};
+use agon_protocol::codec::Decode;
 use agon_protocol::competition::BlobRef;
 use agon_protocol::digest::{BlobId, NetworkId, TransactionId};
 use agon_protocol::identity::AccountId;
@@ -465,15 +465,10 @@ impl Mempool {
             .collect()
     }
 
-    /// The encoded transactions of this node's clients that have waited for `age`, the oldest first, at most `most`: to
-    /// send them to peers again, which may have been full, or away.
+    /// The encoded transactions of this node's clients that were not sent to peers for `age`, the longest unsent first, at most
+    /// `most`: to send them again, for the peers may have been full, or away. They count as sent now.
     pub fn unheard(&self, age: Duration, most: usize) -> Vec<Vec<u8>> {
-        self.lock()
-            .iter()
-            .filter(|entry| entry.origin == Origin::Client && entry.since.elapsed() >= age)
-            .take(most)
-            .map(|entry| entry.transaction.to_bytes())
-            .collect()
+        self.lock().unheard(age, most)
     }
 }
 

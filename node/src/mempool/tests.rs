@@ -205,6 +205,24 @@ fn rejects_by_reason() {
 }
 
 #[test]
+fn what_peers_may_not_have_heard_is_sent_again_in_turns() {
+    let world = World::new(small());
+    let sent = [1, 2, 3].map(|sender| {
+        let transaction = transfer(&world.genesis, sender, 0, 5);
+        world.admit(&transaction).unwrap();
+        transaction.to_bytes()
+    });
+    let of_peer = transfer(&world.genesis, 1, 1, 5);
+    world.admit_from(&of_peer, Origin::Peer).unwrap();
+    let [first, second, third] = sent;
+    let none = Duration::ZERO;
+    assert_eq!(world.pool.unheard(none, 2), [first.clone(), second]);
+    // those that wait on do not keep the others from being sent
+    assert_eq!(world.pool.unheard(none, 2), [third, first]);
+    assert!(world.pool.unheard(Duration::from_secs(3600), 9).is_empty());
+}
+
+#[test]
 fn every_sender_has_its_turn_and_its_own_come_by_nonce() {
     let world = World::new(small());
     world.admit(&transfer(&world.genesis, 1, 1, 5)).unwrap();

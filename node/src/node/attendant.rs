@@ -21,8 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::NodeError;
 use super::clock::next_block_time;
-use super::wanted::{Wanted, Wishes};
-use crate::ledger::Ledger;
+use super::follower::blocking;
+use super::wanted::Wanted;
+use crate::ledger::{Ledger, StoreError};
 use crate::mempool::Mempool;
 use crate::verification::{Request, Urgency, Verification};
 
@@ -174,51 +175,46 @@ impl Attendant {
     async fn attend(&mut self) -> Result<Option<Instant>, NodeError> {
         let (ledger, mempool) = (self.ledger.clone(), self.mempool.clone());
         let (blobs, verification) = (self.blobs.clone(), self.verification.clone());
-        let update = tokio::task::spawn_blocking(move || {
+        let wanted = self.wanted.clone();
+        // the disk is asked about every question, of which there may be thousands
+        let update = blocking(move || {
             let state = ledger.state();
-            mempool.update(&state, next_block_time(&state), &blobs, &verification)
-        });
-        let mut work = update
-            .await
-            .map_err(|error| NodeError::Task(error.to_string()))??;
-        // blocks come before waiting transactions, the newest first
-        let blocks = self.wanted.all();
-        let mut wished: Vec<Vec<BlobRef>> = Vec::new();
-        for Wishes { questions, blobs } in &blocks {
-            let mut missing: Vec<BlobRef> = blobs.values().copied().collect();
-            for question in questions.values() {
-                self.answer(question, Urgency::Block, &mut missing);
+            let work = mempool.update(&state, next_block_time(&state), &blobs, &verification)?;
+            // blocks come before waiting transactions, the newest first
+            let mut wished: Vec<Vec<BlobRef>> = Vec::new();
+            for wishes in wanted.all() {
+                let mut missing: Vec<BlobRef> = wishes.blobs.into_values().collect();
+                for question in wishes.questions.values() {
+                    answer(
+                        &blobs,
+                        &verification,
+                        question,
+                        Urgency::Block,
+                        &mut missing,
+                    );
+                }
+                wished.push(missing);
             }
-            wished.push(missing);
-        }
+            let mut of_pool = work.blobs;
+            for question in &work.questions {
+                answer(&blobs, &verification, question, Urgency::Pool, &mut of_pool);
+            }
+            Ok::<_, StoreError>((wished, of_pool))
+        });
+        let (mut wished, of_pool) = update.await??;
         wished.push(self.wanted.ahead());
-        for question in &work.questions {
-            self.answer(question, Urgency::Pool, &mut work.blobs);
-        }
         self.fetches.give_up(|id| {
-            let lists = wished.iter().chain([&work.blobs]);
+            let lists = wished.iter().chain([&of_pool]);
             lists.flatten().any(|blob| blob.id == *id)
         });
         for blobs in wished {
             self.fetch_all(&blobs, Places::of_block(), Room::Committed);
         }
-        self.fetch_all(&work.blobs, Places::of_pool(), Room::Other);
+        self.fetch_all(&of_pool, Places::of_pool(), Room::Other);
         if let Some(waker) = self.waker.get() {
             waker.wake();
         }
         Ok(work.next)
-    }
-
-    fn answer(&self, question: &Question, urgency: Urgency, missing: &mut Vec<BlobRef>) {
-        let blob = match question {
-            Question::TestSet(claim) => claim.sealed,
-            Question::Proof(claim) => claim.proof,
-        };
-        if !self.blobs.holds(blob.id) {
-            missing.push(blob);
-        } else if self.verification.request(question, urgency) == Request::Busy {
-            tracing::debug!("the verification queue is full");
-        }
     }
 
     fn fetch_all(&mut self, blobs: &[BlobRef], mut places: Places, room: Room) {
@@ -258,6 +254,25 @@ impl Attendant {
             (blob.id, fetched.is_ok())
         });
         self.fetches.running.insert(blob.id, task);
+    }
+}
+
+/// Has a question answered, or notes which blob it needs. Blocks on the disk.
+fn answer(
+    blobs: &BlobStore,
+    verification: &Verification,
+    question: &Question,
+    urgency: Urgency,
+    missing: &mut Vec<BlobRef>,
+) {
+    let blob = match question {
+        Question::TestSet(claim) => claim.sealed,
+        Question::Proof(claim) => claim.proof,
+    };
+    if !blobs.holds(blob.id) {
+        missing.push(blob);
+    } else if verification.request(question, urgency) == Request::Busy {
+        tracing::debug!("the verification queue is full");
     }
 }
 

@@ -148,8 +148,18 @@ impl Joining {
             .fetch_blob_with(offer.blob, offer.length, limit, terms);
         match fetch.await {
             Ok(()) => {}
-            Err(error @ (FetchError::TooLong { .. } | FetchError::WrongLength { .. })) => {
+            Err(error @ FetchError::TooLong { .. }) => {
                 return Ok(Err(Refused::Lie(error.to_string())));
+            }
+            // Either the offer is wrong or whoever contradicts it: the blob itself tells. Its bytes stay for an honest offer.
+            Err(error @ FetchError::WrongLength { found, .. }) => {
+                let fetch = self
+                    .network
+                    .fetch_blob_with(offer.blob, found, limit, terms);
+                return Ok(Err(match fetch.await {
+                    Ok(()) => Refused::Lie(error.to_string()),
+                    Err(_) => Refused::Unavailable(error.to_string()),
+                }));
             }
             Err(error) => return Ok(Err(Refused::Unavailable(error.to_string()))),
         }

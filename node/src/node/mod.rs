@@ -64,8 +64,9 @@ use wanted::Wanted;
 const MAX_GENESIS_BYTES: u64 = 64 << 20;
 /// Gossip takes the same bytes up again after a minute; a transaction that waits longer is sent again then.
 const REPUBLISH: Duration = Duration::from_secs(90);
-/// Transactions that are sent again at a time.
+/// Transactions that are sent again at a time, and the pause until the next ones: a full pool gets around within seven minutes.
 const MAX_REPUBLISHED: usize = 256;
+const REPUBLISH_PAUSE: Duration = Duration::from_secs(10);
 /// Name of the file that keeps the list of bans.
 const BAN_FILE: &str = "bans.txt";
 /// How long a part may take to end after the node was told to stop. Together with what is flushed afterwards it stays below
@@ -896,7 +897,7 @@ fn republish(
             (age, most) = (REPUBLISH, MAX_REPUBLISHED);
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                () = tokio::time::sleep(REPUBLISH) => {}
+                () = tokio::time::sleep(REPUBLISH_PAUSE) => {}
             }
         }
     });

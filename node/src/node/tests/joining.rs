@@ -170,6 +170,22 @@ async fn an_offer_for_a_block_that_is_not_the_certified_one_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_offer_with_another_length_than_the_snapshot_has_is_refused() {
+    survives("length", |story, _| {
+        let mut liar = Liar::honest(story);
+        liar.offers = Box::new(|offers| {
+            let longer = |offer: SnapshotOffer| SnapshotOffer {
+                length: offer.length + 1,
+                ..offer
+            };
+            offers.into_iter().map(longer).collect()
+        });
+        (liar, story.blobs.clone())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_block_that_others_than_the_validators_certified_is_refused() {
     survives("set", |story, _| {
         let mut liar = Liar::honest(story);
