@@ -5,14 +5,17 @@ pub mod archive;
 pub mod audit;
 pub mod client;
 pub mod config;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod keys;
 pub mod ledger;
 pub mod lifetime;
 pub mod mempool;
 pub mod metrics;
 pub mod node;
+pub mod proof_file;
 pub mod sealed;
 pub mod verification;
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 mod testing;

@@ -1,4 +1,8 @@
-//! What the unit tests of several modules need: a small network, its keys, blocks and certificates.
+//! What the unit tests of several modules need, and the fuzz targets: a small network, its keys, blocks and certificates.
+#![cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the fuzz targets use a part of it")
+)]
 
 use agon_consensus::{Certificate, CertifiedBlock, CommitSignature};
 use agon_protocol::codec::Encode;

@@ -4,7 +4,7 @@
 
 use std::sync::LazyLock;
 
-static TARGET: LazyLock<fn(&[u8])> = LazyLock::new(|| {
+static TARGET: LazyLock<fn(&[u8]) -> bool> = LazyLock::new(|| {
     let name = std::env::var("AGON_FUZZ_TARGET").expect("set AGON_FUZZ_TARGET to a target's name");
     let target = agon_fuzz::targets().find(|target| target.name == name);
     target
@@ -17,5 +17,7 @@ libfuzzer_sys::fuzz_target!(
     init: if std::env::var("AGON_FUZZ_TARGET").as_deref() == Ok("onnx") {
         std::panic::set_hook(Box::new(|_| {}));
     },
-    |bytes: &[u8]| TARGET(bytes)
+    |bytes: &[u8]| {
+        TARGET(bytes);
+    }
 );

@@ -66,15 +66,17 @@ pub const TARGETS: &[Target] = &[
 ];
 
 /// An ONNX file.
-pub fn onnx(bytes: &[u8]) {
-    if let Ok(graph) = import(bytes) {
-        assert!(graph.inputs() > 0 && graph.outputs() > 0);
-    }
+pub fn onnx(bytes: &[u8]) -> bool {
+    let Ok(graph) = import(bytes) else {
+        return false;
+    };
+    assert!(graph.inputs() > 0 && graph.outputs() > 0);
+    true
 }
 
 /// A submission, judged as a node would: everything before the curve, and the curve when that passes. It is asked to be about the
 /// model of [`seeds::TINY`], so the one proof that may pass is the one that was made.
-pub fn submission(bytes: &[u8]) {
+pub fn submission(bytes: &[u8]) -> bool {
     if let Ok(value) = Submission::from_bytes(bytes) {
         assert!(
             value.to_bytes() == bytes,
@@ -93,52 +95,57 @@ pub fn submission(bytes: &[u8]) {
         };
         let verdict = VERIFIER.verify(bytes, &tiny.data, &expected);
         assert!(
-            verdict.is_err() || bytes == tiny.proof,
-            "a proof that nobody made is accepted"
+            verdict.is_ok() == (bytes == tiny.proof),
+            "a proof that nobody made is accepted, or the one that was made is not"
         );
     }
+    bytes == tiny.proof
 }
 
 /// The public side of a model.
-pub fn commitment(bytes: &[u8]) {
-    is_canonical::<Commitment>(bytes);
+pub fn commitment(bytes: &[u8]) -> bool {
+    is_canonical::<Commitment>(bytes).is_some()
 }
 
 /// The secret side of a model.
-pub fn committed_model(bytes: &[u8]) {
-    is_canonical::<CommittedModel>(bytes);
+pub fn committed_model(bytes: &[u8]) -> bool {
+    is_canonical::<CommittedModel>(bytes).is_some()
 }
 
 /// The proof of a chunk.
-pub fn proven_chunk(bytes: &[u8]) {
-    is_canonical::<ProvenChunk>(bytes);
+pub fn proven_chunk(bytes: &[u8]) -> bool {
+    is_canonical::<ProvenChunk>(bytes).is_some()
 }
 
 /// A model's operations, which a competitor chooses.
-pub fn graph(bytes: &[u8]) {
-    if let Some(graph) = is_canonical::<Graph>(bytes) {
-        assert!(graph.inputs() > 0 && graph.outputs() > 0);
-    }
+pub fn graph(bytes: &[u8]) -> bool {
+    let Some(graph) = is_canonical::<Graph>(bytes) else {
+        return false;
+    };
+    assert!(graph.inputs() > 0 && graph.outputs() > 0);
+    true
 }
 
 /// A data file by numpy.
-pub fn npz(bytes: &[u8]) {
-    data(bytes, "npz");
+pub fn npz(bytes: &[u8]) -> bool {
+    data(bytes, "npz")
 }
 
 /// A data file of text.
-pub fn csv(bytes: &[u8]) {
-    data(bytes, "csv");
+pub fn csv(bytes: &[u8]) -> bool {
+    data(bytes, "csv")
 }
 
-fn data(bytes: &[u8], extension: &str) {
+fn data(bytes: &[u8], extension: &str) -> bool {
     static FOLDER: LazyLock<tempfile::TempDir> =
         LazyLock::new(|| tempfile::tempdir().expect("a fuzzer has a temporary folder"));
     let path = FOLDER.path().join(format!("data.{extension}"));
     std::fs::write(&path, bytes).expect("a fuzzer can write temporary files");
-    if let Ok(file) = load(&path) {
-        assert!(file.test.rows() > 0);
-    }
+    let Ok(file) = load(&path) else {
+        return false;
+    };
+    assert!(file.test.rows() > 0);
+    true
 }
 
 /// Where generators are cached.

@@ -63,25 +63,6 @@ fn damaged(seed: &[u8], random: &mut Random) -> Vec<u8> {
     bytes
 }
 
-/// The made seeds and the committed corpus.
-fn seeds_of(target: &Target) -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
-    let mut all = (target.seeds)();
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("corpus")
-        .join(target.name);
-    if corpus.is_dir() {
-        let mut paths: Vec<_> = std::fs::read_dir(corpus)?
-            .map(|entry| entry.map(|entry| entry.path()))
-            .collect::<Result<_, _>>()?;
-        // the order of a folder is the file system's: a run repeats with its seed only when it is ours
-        paths.sort();
-        for path in paths {
-            all.push(std::fs::read(path)?);
-        }
-    }
-    Ok(all)
-}
-
 /// Runs an input; writes it down when it panics.
 fn run_one(target: &Target, bytes: &[u8]) -> Result<(), Box<dyn Error>> {
     if std::panic::catch_unwind(|| (target.run)(bytes)).is_ok() {
@@ -95,7 +76,7 @@ fn run_one(target: &Target, bytes: &[u8]) -> Result<(), Box<dyn Error>> {
 
 fn run(target: &Target, time: Duration, seed: u64) -> Result<(), Box<dyn Error>> {
     let mut random = Random(seed);
-    let all = seeds_of(target)?;
+    let all = target.inputs()?;
     for seed in &all {
         run_one(target, seed)?;
     }

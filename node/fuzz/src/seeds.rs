@@ -1,5 +1,9 @@
 //! Seeds that are made: a tiny classifier, its commitment and its proof.
+//!
+//! Each proof is another one, and a corpus outlives a process: what was made is kept beside the generators, so that the proofs of a
+//! corpus are those of this machine.
 
+use std::path::Path;
 use std::sync::LazyLock;
 
 use agon_circuits::Chunk;
@@ -9,7 +13,9 @@ use agon_circuits::graph::{Graph, Node, Op, Shape};
 use agon_circuits::model::IntegerModel;
 use agon_circuits::prover::{Settings, Stage, prove, prove_chunk};
 use agon_circuits::standalone_context;
-use agon_protocol::codec::Encode;
+use agon_circuits::submission::ProvenChunk;
+use agon_circuits::verifier::{Expected, Verifier};
+use agon_protocol::codec::{Decode, Encode};
 use agon_protocol::metric::Metric;
 use agon_protocol::statement::{Dataset, FeatureEncoding, InputEncoding};
 
@@ -26,7 +32,7 @@ pub struct Tiny {
     pub chunk: Vec<u8>,
 }
 
-/// Made once a process.
+/// Made once a machine.
 pub static TINY: LazyLock<Tiny> = LazyLock::new(tiny);
 
 /// `Linear`, `Bias` and `Requant` from three features to two classes.
@@ -64,19 +70,69 @@ fn model() -> IntegerModel {
         parameters: vec![Shape(vec![2, 3]), shape(2)],
         tables: Vec::new(),
     };
+    let parameters = vec![vec![1, -2, 3, -1, 2, -3], vec![5, -5]];
+    IntegerModel::new(graph, parameters, &encoding()).expect("small weights fit")
+}
+
+/// What the model's inputs mean.
+pub(crate) fn encoding() -> InputEncoding {
     let feature = FeatureEncoding {
         exponent: 0,
         offset: 0,
         max: 200,
     };
-    let encoding = InputEncoding {
+    InputEncoding {
         features: vec![feature; 3],
-    };
-    let parameters = vec![vec![1, -2, 3, -1, 2, -3], vec![5, -5]];
-    IntegerModel::new(graph, parameters, &encoding).expect("small weights fit")
+    }
 }
 
 fn tiny() -> Tiny {
+    let folder = crate::circuits::folder().join("fuzz");
+    kept(&folder).unwrap_or_else(|| {
+        let made = make();
+        keep(&made, &folder).expect("a fuzzer has a temporary folder");
+        made
+    })
+}
+
+const PARTS: [&str; 3] = ["tiny.model", "tiny.proof", "tiny.chunk"];
+
+/// What another process made, unless it was another version of the proof system.
+fn kept(folder: &Path) -> Option<Tiny> {
+    let [model, proof, chunk] = PARTS.map(|name| std::fs::read(folder.join(name)).ok());
+    let (proof, chunk, data) = (proof?, chunk?, crate::circuits::tiny_data());
+    let committed = CommittedModel::from_bytes(&model?).ok()?;
+    ProvenChunk::from_bytes(&chunk).ok()?;
+    let expected = Expected {
+        context: &standalone_context(),
+        model: Some(committed.digest()),
+        max_parameters: u64::MAX,
+        metric: None,
+        tally: None,
+    };
+    let verifier = Verifier::new(crate::circuits::folder());
+    verifier.verify(&proof, &data, &expected).ok()?;
+    Some(Tiny {
+        committed,
+        data,
+        proof,
+        chunk,
+    })
+}
+
+/// Two processes may do this at the same time: the folder gets its name when it is whole.
+fn keep(tiny: &Tiny, folder: &Path) -> std::io::Result<()> {
+    let new = folder.with_extension(std::process::id().to_string());
+    std::fs::create_dir_all(&new)?;
+    let parts = [&tiny.committed.to_bytes(), &tiny.proof, &tiny.chunk];
+    for (name, part) in PARTS.iter().zip(parts) {
+        std::fs::write(new.join(name), part)?;
+    }
+    let _ = std::fs::remove_dir_all(folder);
+    std::fs::rename(&new, folder)
+}
+
+fn make() -> Tiny {
     let generators = GeneratorCache::new(crate::circuits::folder());
     let context = standalone_context();
     let committed = CommittedModel::new(&generators, model(), context.competitor)

@@ -17,7 +17,7 @@ use super::types::{
 };
 use crate::ledger::CommittedBlock;
 
-pub(super) fn validators(state: &State) -> ValidatorsView {
+pub(crate) fn validators(state: &State) -> ValidatorsView {
     let governance = state.governance();
     let member = |validator: &Validator| ValidatorView {
         account: validator.account,

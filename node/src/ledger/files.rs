@@ -43,7 +43,7 @@ pub struct Damage {
 }
 
 /// Checks every file of the store in `folder`; the second value counts the checked parts.
-pub(super) fn check_files(folder: &Path) -> io::Result<(Vec<Damage>, u64)> {
+pub(crate) fn check_files(folder: &Path) -> io::Result<(Vec<Damage>, u64)> {
     let mut found = Findings::default();
     for entry in sorted(folder)? {
         let name = entry.file_name().unwrap_or_default().to_string_lossy();

@@ -38,6 +38,8 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 pub use files::Damage;
+#[cfg(feature = "fuzzing")]
+pub(crate) use files::check_files;
 pub use frozen::{FrozenStore, quietly};
 pub use records::RecordKey;
 use safeguard::Safeguard;

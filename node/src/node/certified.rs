@@ -24,7 +24,7 @@ const REFUSED: u8 = 1;
 const NOT_REFUSED: u8 = 0;
 
 /// What a block found out about its proofs, one byte a transaction, for peers that cannot find out themselves.
-pub(super) fn encode_verdicts(receipts: &[Receipt]) -> Vec<u8> {
+pub(crate) fn encode_verdicts(receipts: &[Receipt]) -> Vec<u8> {
     let byte = |receipt: &Receipt| match receipt.outcome {
         Outcome::Applied => NOT_REFUSED,
         Outcome::Refused { .. } => REFUSED,
@@ -33,7 +33,7 @@ pub(super) fn encode_verdicts(receipts: &[Receipt]) -> Vec<u8> {
 }
 
 /// What came of a block with the verdicts that a peer gave.
-pub(super) enum Told {
+pub(crate) enum Told {
     /// They give the certified root.
     Applied(Box<(Block, Applied)>),
     /// They do not: whoever gave them lied.
@@ -44,7 +44,7 @@ pub(super) enum Told {
 
 /// Applies a block whose certificate was verified, with the verdicts of [`encode_verdicts`] in place of those that `judge`
 /// does not know.
-pub(super) fn apply_told(
+pub(crate) fn apply_told(
     ledger: &Ledger,
     bytes: &[u8],
     judge: &dyn Judge,

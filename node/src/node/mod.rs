@@ -5,7 +5,7 @@
 
 mod application;
 mod attendant;
-mod certified;
+pub(crate) mod certified;
 pub mod clock;
 mod follower;
 mod gossip;

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use agon_circuits::prover;
 use agon_circuits::submission::ProvenChunk;
 use agon_circuits::verifier::{Expected, Verifier};
+use agon_node::proof_file::{Head, Kind};
 use agon_protocol::codec::{Decode, Encode};
 use agon_protocol::limits::MAX_PARAMETERS;
 use clap::Args;
 use serde::Serialize;
 
-use super::file::{Head, Kind};
+use super::dataset;
 use super::score::Score;
 use crate::cli::failure::{Failure, Next};
 use crate::cli::home::{generator_cache, read_file, replace_file};
@@ -65,7 +66,7 @@ pub(crate) fn join(arguments: &JoinArguments, session: &Session) -> Result<Outco
         .ok_or("no chunk is named")
         .next("name the files of all chunks")?;
     let file = task::load(&arguments.data)?;
-    let data = head.dataset(&file).next(task::OTHER_DATA)?;
+    let data = dataset(&head, &file).next(task::OTHER_DATA)?;
     let count = chunks.len();
     let submission = prover::join(chunks, &data)
         .next("prove what is missing with `agon prove --chunk`, from the same committed model")?;

@@ -10,15 +10,15 @@ use agon_circuits::data::DataFile;
 use agon_circuits::generators::GeneratorCache;
 use agon_circuits::prover;
 use agon_node::keys::{self, KeyError};
+use agon_node::proof_file::{Head, Kind};
 use agon_protocol::codec::Decode;
 use agon_protocol::digest::ModelDigest;
 use agon_protocol::metric::Metric;
 use clap::Args;
 use serde::Serialize;
 
-use super::PROVING_ADVICE;
-use super::file::{Head, Kind};
 use super::score::Score;
+use super::{PROVING_ADVICE, dataset};
 use crate::cli::failure::{Failure, Next};
 use crate::cli::home::{generator_cache, key_failure, read_file, replace_file};
 use crate::cli::parse;
@@ -138,7 +138,7 @@ pub(crate) fn prove(arguments: &ProveArguments, session: &Session) -> Result<Out
             )?
         }
     };
-    let data = head.dataset(&file).next(task::OTHER_DATA)?;
+    let data = dataset(&head, &file).next(task::OTHER_DATA)?;
     let context = head.context();
     let start = Instant::now();
     let progress = ProofProgress::new(session.console);

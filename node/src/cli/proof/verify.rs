@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use agon_circuits::data::DataFile;
 use agon_circuits::verifier::{Expected, Verifier, VerifyError};
+use agon_node::proof_file::{Head, Kind};
 use agon_protocol::limits::MAX_PARAMETERS;
 use agon_protocol::metric::Metric;
 use clap::Args;
 use serde::Serialize;
 
-use super::file::{Head, Kind};
+use super::dataset;
 use super::score::Score;
 use crate::cli::failure::{Failure, Next};
 use crate::cli::home::{generator_cache, read_file};
@@ -90,7 +91,7 @@ fn judge(bytes: &[u8], file: &DataFile, metric: Option<Metric>) -> Result<Verdic
         Ok(parts) => parts,
         Err(error) => return invalid(format!("the proof cannot be read: {error}")),
     };
-    let data = match head.dataset(file) {
+    let data = match dataset(&head, file) {
         Ok(data) => data,
         Err(error) => return invalid(format!("the proof is about other data: {error}")),
     };

@@ -4,16 +4,13 @@
 //! task travel with a proof, so that whoever verifies may hold the test part alone; they are bound to the proof through the
 //! context, in the place of the competition's id.
 
-use agon_circuits::data::{DataError, DataFile};
 use agon_protocol::codec::{Decode, DecodeError, Encode, Reader};
 use agon_protocol::digest::CompetitionId;
-use agon_protocol::statement::{Context, Dataset, InputEncoding, Task};
-
-use crate::cli::task;
+use agon_protocol::statement::{Context, InputEncoding, Task};
 
 /// What a file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     /// A proof, for everybody.
     Proof,
     /// A committed model with its secrets.
@@ -32,21 +29,23 @@ impl Kind {
     }
 
     /// Whether a file is of this kind.
-    pub(super) fn is(self, bytes: &[u8]) -> bool {
+    pub fn is(self, bytes: &[u8]) -> bool {
         bytes.starts_with(self.magic())
     }
 }
 
 /// What comes before the content: how real numbers became integers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Head {
-    pub(crate) encoding: InputEncoding,
-    pub(crate) task: Task,
+pub struct Head {
+    /// From real numbers to the integers that are scored.
+    pub encoding: InputEncoding,
+    /// What is asked: a class or a value.
+    pub task: Task,
 }
 
 impl Head {
     /// The context of every proof outside a competition.
-    pub(super) fn context(&self) -> Context {
+    pub fn context(&self) -> Context {
         let mut bytes = Vec::new();
         self.encode(&mut bytes);
         Context {
@@ -55,21 +54,19 @@ impl Head {
         }
     }
 
-    /// The test part of a file, as this encoding sees it.
-    pub(super) fn dataset(&self, file: &DataFile) -> Result<Dataset, DataError> {
-        task::encode(&self.encoding, &file.test, self.task)
-    }
-
     /// A file of this kind.
-    pub(super) fn write(&self, kind: Kind, content: &impl Encode) -> Vec<u8> {
+    pub fn write(&self, kind: Kind, content: &impl Encode) -> Vec<u8> {
         let mut bytes = kind.magic().to_vec();
         self.encode(&mut bytes);
         content.encode(&mut bytes);
         bytes
     }
 
-    /// The head and the content of a file that must be of this kind.
-    pub(super) fn read(kind: Kind, bytes: &[u8]) -> Result<(Self, &[u8]), DecodeError> {
+    /// The head and the content of a file that must be of this kind; the content is not looked at.
+    ///
+    /// # Errors
+    /// When the file is of another kind, or its head is cut short or outside the protocol's limits.
+    pub fn read(kind: Kind, bytes: &[u8]) -> Result<(Self, &[u8]), DecodeError> {
         let mut reader = Reader::new(bytes);
         if reader.array::<8>("magic")? != *kind.magic() {
             return Err(DecodeError::Invalid {
