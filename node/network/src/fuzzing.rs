@@ -26,8 +26,8 @@ pub fn request(bytes: &[u8]) -> bool {
         let _ = request.is_sensible();
     }
     let (mut codec, mut stream) = (ExchangeCodec, framed(bytes));
-    let read = codec.read_request(&EXCHANGE, &mut stream);
-    match (read.now_or_never(), &decoded) {
+    let read = codec.read_request(&EXCHANGE, &mut stream).now_or_never();
+    match (read, &decoded) {
         (Some(Ok(Question::Sound(read))), Ok(decoded)) => assert_eq!(read, *decoded),
         (Some(Ok(Question::Broken)), Err(_)) => {}
         (read, decoded) => panic!("{decoded:?} is read from a stream as {read:?}"),
@@ -39,8 +39,8 @@ pub fn request(bytes: &[u8]) -> bool {
 pub fn response(bytes: &[u8]) -> bool {
     let decoded = Response::from_bytes(bytes);
     let (mut codec, mut stream) = (ExchangeCodec, framed(bytes));
-    let read = codec.read_response(&EXCHANGE, &mut stream);
-    match (read.now_or_never(), &decoded) {
+    let read = codec.read_response(&EXCHANGE, &mut stream).now_or_never();
+    match (read, &decoded) {
         (Some(Ok(read)), Ok(decoded)) => assert!(read == *decoded, "another answer on a stream"),
         (Some(Err(_)), Err(_)) => {}
         (read, decoded) => panic!("{decoded:?} is read from a stream as {read:?}"),
