@@ -199,9 +199,9 @@ impl Attendant {
             for question in &work.questions {
                 answer(&blobs, &verification, question, Urgency::Pool, &mut of_pool);
             }
-            Ok::<_, StoreError>((wished, of_pool))
+            Ok::<_, StoreError>((wished, of_pool, work.next))
         });
-        let (mut wished, of_pool) = update.await??;
+        let (mut wished, of_pool, next) = update.await??;
         wished.push(self.wanted.ahead());
         self.fetches.give_up(|id| {
             let lists = wished.iter().chain([&of_pool]);
@@ -214,7 +214,7 @@ impl Attendant {
         if let Some(waker) = self.waker.get() {
             waker.wake();
         }
-        Ok(work.next)
+        Ok(next)
     }
 
     fn fetch_all(&mut self, blobs: &[BlobRef], mut places: Places, room: Room) {
