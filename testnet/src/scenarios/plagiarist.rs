@@ -208,6 +208,10 @@ impl Thief {
         clients: &[&Client],
     ) -> Result<(), TestnetError> {
         self.abuse(heard, clients)?;
+        // while its last one waits, a node takes what comes after it without a look at the rest of the rules
+        if let Some(last) = self.submitted.last() {
+            fate(clients[1], last, FINAL_LIMIT)?;
+        }
         let foreign = self
             .account
             .sign_at(self.account.nonce(), heard.transaction.action.clone());
