@@ -16,9 +16,9 @@ use ureq::Agent;
 use ureq::http::Response;
 
 use crate::api::types::{
-    AccountView, Admitted, BlockView, CompetitionSummary, CompetitionView, ErrorBody, EvidenceView,
-    Leaderboard, Readiness, RegistrationView, Status, StoredBlob, TransactionStatus,
-    ValidatorsView,
+    AccountView, Admitted, BlockView, CertificateAnswer, CompetitionSummary, CompetitionView,
+    ErrorBody, EvidenceView, Leaderboard, NetworkSummary, Readiness, RegistrationView, Status,
+    StoredBlob, SubmissionView, TransactionStatus, ValidatorsView,
 };
 
 /// Connecting to a node takes one round trip; longer means that nobody is there.
@@ -29,6 +29,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(40);
 const BLOB_TIMEOUT: Duration = Duration::from_secs(1800);
 /// Largest JSON answer that is read.
 const MAX_JSON: u64 = 64 << 20;
+/// Parts of a list that are read: more than all registrations of a full competition.
+const MAX_PAGES: usize = 10_000;
 /// Above a block of the largest size with a certificate of the largest validator set.
 const MAX_CERTIFIED: u64 = 8 << 20;
 
@@ -139,7 +141,32 @@ impl Client {
 
     /// All competitions.
     pub fn competitions(&self) -> Result<Vec<CompetitionSummary>, ClientError> {
-        self.get_json("/v1/competitions")
+        self.get_list("/v1/competitions?limit=1000")
+    }
+
+    /// The registrations of a competition, in ledger order.
+    pub fn registrations(&self, id: &CompetitionId) -> Result<Vec<RegistrationView>, ClientError> {
+        self.get_list(&format!("/v1/competitions/{id}/registrations?limit=1000"))
+    }
+
+    /// The submissions of a competition: those in blocks in the order of the chain, then those that only this node has.
+    pub fn submissions(&self, id: &CompetitionId) -> Result<Vec<SubmissionView>, ClientError> {
+        self.get_list(&format!("/v1/competitions/{id}/submissions?limit=200"))
+    }
+
+    /// One submission, by its transaction.
+    pub fn submission(&self, id: &TransactionId) -> Result<SubmissionView, ClientError> {
+        self.get_json(&format!("/v1/submissions/{id}"))
+    }
+
+    /// The network in numbers, as the node sees it.
+    pub fn network(&self) -> Result<NetworkSummary, ClientError> {
+        self.get_json("/v1/network")
+    }
+
+    /// Who certified a block.
+    pub fn certificate(&self, height: u64) -> Result<CertificateAnswer, ClientError> {
+        self.get_json(&format!("/v1/blocks/{height}/certificate"))
     }
 
     /// One competition.
@@ -185,7 +212,7 @@ impl Client {
 
     /// The proofs of double-signing that the node holds.
     pub fn evidence(&self) -> Result<Vec<EvidenceView>, ClientError> {
-        self.get_json("/v1/evidence")
+        self.get_list("/v1/evidence")
     }
 
     /// Hands a transaction to the node.
@@ -231,12 +258,40 @@ impl Client {
         Ok(bytes)
     }
 
+    /// What the node answers at a path, as it is.
+    pub fn read(&self, path: &str) -> Result<Vec<u8>, ClientError> {
+        self.body(self.agent.get(self.address(path)).call(), MAX_JSON)
+    }
+
     fn address(&self, path: &str) -> String {
         format!("{}{path}", self.url)
     }
 
     fn get_json<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         self.json(self.agent.get(self.address(path)).call())
+    }
+
+    /// A whole list, part by part.
+    fn get_list<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, ClientError> {
+        let between = if path.contains('?') { '&' } else { '?' };
+        let (mut all, mut address) = (Vec::new(), path.to_owned());
+        for _ in 0..MAX_PAGES {
+            let answer = self.agent.get(self.address(&address)).call();
+            let next = answer.as_ref().ok().and_then(|response| {
+                let next = response.headers().get("x-next-cursor")?;
+                Some(format!("{path}{between}after={}", next.to_str().ok()?))
+            });
+            let part: Vec<T> = self.json(answer)?;
+            all.extend(part);
+            match next {
+                Some(next) => address = next,
+                None => return Ok(all),
+            }
+        }
+        Err(ClientError::Foreign {
+            url: self.url.clone(),
+            cause: format!("the list {path} has more than {MAX_PAGES} parts"),
+        })
     }
 
     fn json<T: DeserializeOwned>(
@@ -291,7 +346,7 @@ impl Client {
 /// An error answer in the node's own words, or its status when it is not a node's.
 fn refusal(status: u16, body: &[u8]) -> ClientError {
     match serde_json::from_slice::<ErrorBody>(body) {
-        Ok(ErrorBody { error, hint }) => ClientError::Refused {
+        Ok(ErrorBody { error, hint, .. }) => ClientError::Refused {
             status,
             error,
             hint: Some(hint).filter(|hint| !hint.is_empty()),

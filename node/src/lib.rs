@@ -14,6 +14,7 @@ pub mod mempool;
 pub mod metrics;
 pub mod node;
 pub mod proof_file;
+mod reasons;
 pub mod sealed;
 pub mod verification;
 

@@ -5,8 +5,9 @@
 mod node_support;
 
 use agon_node::api::types::{
-    AccountView, BlockView, CompetitionView, ErrorBody, Leaderboard, ReceiptView, RegistrationView,
-    Status, StoredBlob, TransactionStatus,
+    AccountAnswer, AccountView, BlockLine, BlockView, CertificateAnswer, CompetitionAnswer,
+    CompetitionLine, CompetitionView, ErrorBody, Leaderboard, LeaderboardAnswer, NetworkSummary,
+    ReceiptView, RegistrationView, Status, StoredBlob, SubmissionView, TransactionStatus,
 };
 use agon_node::node::NodeError;
 use agon_node::sealed;
@@ -16,8 +17,9 @@ use agon_protocol::digest::{BlobId, CompetitionId, ModelDigest};
 use agon_protocol::metric::{Metric, Tally, Threshold};
 use agon_protocol::sealed::DataKey;
 use agon_protocol::statement::{Dataset, FeatureEncoding, InputEncoding, Targets, Task};
-use agon_protocol::transactions::Action;
+use agon_protocol::transactions::{Action, SignedTransaction};
 use agon_protocol::units::{Amount, TimeMs};
+use node_support::contest::{dataset, phase, put};
 use node_support::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,6 +119,20 @@ async fn bad_requests_are_answered_with_a_reason_and_never_as_a_failure_of_the_n
         ("GET", "/v1/blocks/18446744073709551615".into(), vec![], 404),
         ("GET", "/v1/wait".into(), vec![], 400),
         ("GET", "/v1/wait?height=x".into(), vec![], 400),
+        ("GET", "/v1/wait?height=1&depth=2".into(), vec![], 400),
+        ("GET", "/v1/blocks?limit=0".into(), vec![], 400),
+        ("GET", "/v1/blocks?limit=121".into(), vec![], 400),
+        ("GET", "/v1/blocks?below=x".into(), vec![], 400),
+        ("GET", "/v1/competitions?phase=late".into(), vec![], 400),
+        ("GET", "/v1/competitions?after=7".into(), vec![], 400),
+        ("GET", "/v1/competitions?order=best".into(), vec![], 400),
+        ("GET", format!("/v1/submissions/{none}"), vec![], 404),
+        (
+            "GET",
+            format!("/v1/competitions/{none}/submissions"),
+            vec![],
+            404,
+        ),
         ("GET", "/v1/transactions/1".into(), vec![], 400),
         ("DELETE", "/v1/status".into(), vec![], 405),
         ("POST", "/v1/transactions".into(), vec![], 400),
@@ -139,7 +155,7 @@ async fn bad_requests_are_answered_with_a_reason_and_never_as_a_failure_of_the_n
         let error: ErrorBody =
             serde_json::from_slice(&answer).unwrap_or_else(|_| panic!("{method} {path}: {text}"));
         assert!(
-            !error.error.is_empty() && !error.hint.is_empty(),
+            !error.error.is_empty() && !error.hint.is_empty() && !error.code.is_empty(),
             "{method} {path}"
         );
     }
@@ -167,10 +183,6 @@ async fn bad_requests_are_answered_with_a_reason_and_never_as_a_failure_of_the_n
     let (status, _) = node.request("PUT", "/v1/blobs", &[7; 700]).await;
     assert_eq!(status, 507);
     node.stop().await;
-}
-
-fn dataset() -> Dataset {
-    Dataset::new(2, 2, (1..=20).collect(), vec![0, 1, 1, 0, 0, 1, 1, 1, 0, 0]).unwrap()
 }
 
 fn spec(sealed: &[u8], key: &DataKey, opens_ms: u64) -> CompetitionSpec {
@@ -209,27 +221,6 @@ fn spec(sealed: &[u8], key: &DataKey, opens_ms: u64) -> CompetitionSpec {
             millionths: 100_000,
         },
     }
-}
-
-async fn put(node: &Running, blob: &[u8]) -> BlobRef {
-    let (status, answer) = node.request("PUT", "/v1/blobs", blob).await;
-    assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
-    let stored: StoredBlob = serde_json::from_slice(&answer).unwrap();
-    BlobRef {
-        id: stored.id,
-        length: stored.length,
-    }
-}
-
-async fn phase(node: &Running, competition: &CompetitionId, phase: &str) -> CompetitionView {
-    let path = format!("/v1/competitions/{competition}");
-    until(phase, || async {
-        let (status, body) = node.request("GET", &path, b"").await;
-        let view: CompetitionView =
-            (status == 200).then(|| serde_json::from_slice(&body).unwrap())?;
-        (view.summary.phase == phase).then_some(view)
-    })
-    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -388,10 +379,115 @@ async fn a_competition_is_settled_and_an_observer_finds_the_same() {
             (Some(0.9), Some(Tally::of_hits(9)))
         );
     }
+    what_is_told_of_the_contest(&observer, &competition, &submissions).await;
     let root = same_root(&[&validator, &observer]).await;
     assert!(!root.is_empty());
     observer.stop().await;
     validator.stop().await;
+}
+
+/// The settled contest of the test before, as the lists and pages show it.
+async fn what_is_told_of_the_contest(
+    node: &Running,
+    competition: &CompetitionId,
+    submissions: &[SignedTransaction],
+) {
+    let path = format!("/v1/competitions/{competition}");
+    let list: Vec<CompetitionLine> = node.get("/v1/competitions?phase=paid,void&limit=5").await;
+    assert_eq!(list.len(), 1);
+    assert_eq!(list[0].summary.id, *competition);
+    let none: Vec<CompetitionLine> = node.get("/v1/competitions?phase=open").await;
+    assert!(none.is_empty());
+    let told: CompetitionAnswer = node.get(&path).await;
+    assert_eq!((told.submissions, told.submissions_waiting), (3, 0));
+    let ending = told.ending.unwrap();
+    let prizes: Vec<_> = ending
+        .payments
+        .unwrap()
+        .into_iter()
+        .filter(|payment| payment.reason == "prize")
+        .map(|payment| (payment.account, payment.amount, payment.rule))
+        .collect();
+    assert_eq!(
+        prizes,
+        [
+            (account(12), 350, "SET-3".to_owned()),
+            (account(11), 150, "SET-3".to_owned())
+        ]
+    );
+    let board: LeaderboardAnswer = node
+        .get(&format!("{path}/leaderboard?limit=1&after=1"))
+        .await;
+    assert_eq!((board.ranked, board.board.entries.len()), (2, 1));
+    let second = &board.board.entries[0];
+    assert_eq!((second.rank, second.tied), (2, false));
+    assert_eq!(second.why.outcome, "outscored");
+    assert_eq!(second.score_words, "7 of 10 correct");
+    let registrations: Vec<RegistrationView> = node.get(&format!("{path}/registrations")).await;
+    let deposits: Vec<_> = registrations.iter().map(|one| &one.deposit[..]).collect();
+    assert_eq!(deposits, ["returned", "returned", "lost"]);
+    assert_eq!(registrations[2].why.outcome, "invalid_proof");
+
+    let told: Vec<SubmissionView> = node.get(&format!("{path}/submissions")).await;
+    let states: Vec<_> = told.iter().map(|one| &one.state[..]).collect();
+    assert_eq!(states.len(), 3);
+    for (one, transaction) in [(0, 0), (1, 1), (2, 2)] {
+        let id = submissions[transaction].id();
+        let found = told.iter().find(|told| told.transaction == id).unwrap();
+        let alone: SubmissionView = node.get(&format!("/v1/submissions/{id}")).await;
+        assert_eq!(*found, alone);
+        assert_eq!(found.certified_by, [account(0)], "submission {one}");
+        assert!(found.index.is_some() && found.height.is_some());
+        let verified = found.verified.as_ref().unwrap();
+        assert!(verified.took_ms.is_some() && verified.at_ms.is_some());
+        assert!(found.proof.as_ref().unwrap().held);
+        match transaction {
+            2 => {
+                assert_eq!(
+                    (&found.state[..], found.rule.as_deref()),
+                    ("refused", Some("SUB-9"))
+                );
+                assert!(found.reason.as_ref().unwrap().ends_with("lost: scripted"));
+                assert!(!verified.valid && !found.best);
+            }
+            _ => {
+                assert_eq!(
+                    (&found.state[..], found.rule.as_deref()),
+                    ("accepted", Some("SUB-8"))
+                );
+                assert!(verified.valid && found.best);
+            }
+        }
+    }
+    let refused: Vec<SubmissionView> = node.get(&format!("{path}/submissions?state=refused")).await;
+    assert_eq!(refused.len(), 1);
+
+    let network: NetworkSummary = node.get("/v1/network").await;
+    assert_eq!((network.competitions.paid, network.validators), (1, 1));
+    assert!(network.finality.blocks > 0 && network.finality.p50_ms.is_some());
+    let (head, blocks) = exchange(node.api(), "GET", "/v1/blocks?limit=3", b"").await;
+    let blocks: Vec<BlockLine> = serde_json::from_slice(&blocks).unwrap();
+    let heights: Vec<_> = blocks.iter().map(|block| block.height).collect();
+    assert_eq!(heights, [heights[0], heights[0] - 1, heights[0] - 2]);
+    assert!(blocks.iter().all(|block| block.interval_ms.is_some()));
+    let next = format!("x-next-cursor: {}", heights[2]);
+    assert!(head.contains(&next), "{head}");
+    let older: Vec<BlockLine> = node
+        .get(&format!("/v1/blocks?below={}&limit=1", heights[2]))
+        .await;
+    assert_eq!(older[0].height, heights[2] - 1);
+    let certificate: CertificateAnswer = node
+        .get(&format!("/v1/blocks/{}/certificate", heights[0]))
+        .await;
+    assert_eq!((certificate.power, certificate.total_power), (1, 1));
+    assert_eq!(certificate.block, blocks[0].id);
+    let answer: AccountAnswer = node.get(&format!("/v1/accounts/{}", account(12))).await;
+    assert_eq!(
+        (answer.registrations_total, answer.registrations[0].rank),
+        (1, Some(1))
+    );
+    let host: AccountAnswer = node.get(&format!("/v1/accounts/{}", account(10))).await;
+    assert_eq!((host.hosted_total, &host.hosted[0].phase[..]), (1, "paid"));
 }
 
 /// The terms of [`spec`] for another data set and metric, and shorter.

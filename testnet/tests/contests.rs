@@ -28,6 +28,13 @@ fn a_withheld_key_costs_the_host_its_bond() {
 }
 
 #[test]
+fn an_api_that_is_asked_all_the_time_answers_and_does_not_stop_the_network() {
+    let figures = short("api-load");
+    assert!(figures.get("requests, all answered well").unwrap() > 0.0);
+    assert!(figures.get("transfer to final meanwhile, p50").unwrap() > 0.0);
+}
+
+#[test]
 fn peers_that_lie_are_banned_and_honest_transfers_go_on() {
     let figures = short("spam-flood");
     assert_eq!(figures.get("peers banned by all validators"), Some(4.0));

@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use super::body::{Incoming, PATIENCE, broken, discard, next_piece};
 use super::error::ApiError;
 use super::types::StoredBlob;
-use super::{Segment, Server, blocking, parse};
+use super::{Id, Server, blocking, ranges};
 
 /// Pieces between the network and the disk.
 const QUEUE: usize = 8;
@@ -149,38 +149,56 @@ impl Read for Pieces {
 
 pub(super) async fn read(
     State(server): State<Server>,
-    Segment(id): Segment,
+    Id(id): Id<BlobId>,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let id: BlobId = parse(&id)?;
+    let name = format!("{id}.bin");
+    send(server, id, &name, "application/octet-stream", &headers).await
+}
+
+/// Sends a blob, or the range of it that the request asks for, as a file of this name.
+pub(super) async fn send(
+    server: Server,
+    id: BlobId,
+    name: &str,
+    content_type: &str,
+    asked: &HeaderMap,
+) -> Result<Response, ApiError> {
     let transfer = server.transfers.clone().try_acquire_owned();
     let transfer = transfer.map_err(|_| ApiError::busy("transfers"))?;
     if server.api.pruned.contains(&id) && !server.api.blobs.holds(id) {
         return Err(pruned(id));
     }
+    let range = asked.get(header::RANGE).cloned();
     let blobs = server.api.blobs.clone();
     // the first piece before the answer begins, so that a missing or damaged blob is an error and not a cut
-    let (length, first) = blocking(move || {
+    let (length, part, first) = blocking(move || {
         let length = blobs.length(id).map_err(store_error)?;
         let length = length.ok_or_else(|| store_error(StoreError::NotHeld { id }))?;
+        let range = range.as_ref().and_then(|range| range.to_str().ok());
+        let part = ranges::part(range, length)?;
+        let count = (part.end - part.start).min(PIECE_BYTES);
         let first = blobs
-            .read_range(id, 0, length.min(PIECE_BYTES))
+            .read_range(id, part.start, count)
             .map_err(store_error)?;
-        Ok((length, first))
+        Ok((length, part, first))
     })
     .await?;
+    let whole = part == (0..length);
+    let (from, count) = (part.start, part.end - part.start);
     let (pieces, received) = mpsc::channel(QUEUE);
     let (blobs, runtime) = (server.api.blobs.clone(), Handle::current());
     tokio::task::spawn_blocking(move || {
         let _transfer: OwnedSemaphorePermit = transfer;
-        let mut offset = first.len() as u64;
+        let mut offset = part.start + first.len() as u64;
         let mut next = Ok(Bytes::from(first));
         loop {
             let ends = next.is_err();
             let sent = runtime.block_on(pieces.send_timeout(next, PATIENCE));
-            if sent.is_err() || ends || offset >= length {
+            if sent.is_err() || ends || offset >= part.end {
                 return;
             }
-            let count = PIECE_BYTES.min(length - offset);
+            let count = PIECE_BYTES.min(part.end - offset);
             next = blobs
                 .read_range(id, offset, count)
                 .map(Bytes::from)
@@ -189,15 +207,34 @@ pub(super) async fn read(
         }
     });
     let headers = [
-        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
-        (header::CONTENT_LENGTH, length.to_string()),
+        (header::CONTENT_TYPE, content_type.to_owned()),
+        (header::CONTENT_LENGTH, count.to_string()),
+        (header::ACCEPT_RANGES, "bytes".to_owned()),
+        // the name of a blob is the hash of its bytes
+        (header::ETAG, format!("\"{id}\"")),
+        (
+            header::CACHE_CONTROL,
+            "public, max-age=31536000, immutable".to_owned(),
+        ),
+        (
+            header::CONTENT_DISPOSITION,
+            format!("attachment; filename=\"{name}\""),
+        ),
+        // a host's or competitor's bytes are never a page of this node
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
     ];
-    Ok((headers, Body::new(Outgoing { received })).into_response())
+    let body = Body::new(Outgoing { received });
+    if whole {
+        return Ok((headers, body).into_response());
+    }
+    let shown = format!("bytes {from}-{}/{length}", from + count - 1);
+    let shown = [(header::CONTENT_RANGE, shown)];
+    Ok((StatusCode::PARTIAL_CONTENT, headers, shown, body).into_response())
 }
 
 /// A body whose pieces come from a blocking thread.
-struct Outgoing {
-    received: mpsc::Receiver<io::Result<Bytes>>,
+pub(super) struct Outgoing {
+    pub(super) received: mpsc::Receiver<io::Result<Bytes>>,
 }
 
 impl HttpBody for Outgoing {

@@ -6,11 +6,29 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::types::ErrorBody;
-use crate::ledger::LedgerError;
+use crate::ledger::{LedgerError, StoreError};
 use crate::mempool::Refusal;
 
 /// A block comes within seconds and makes room.
 const RETRY_AFTER_S: u64 = 2;
+
+/// The kind of an error in a word, for programs.
+fn code(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::NOT_FOUND => "not_found",
+        StatusCode::METHOD_NOT_ALLOWED => "method_not_allowed",
+        StatusCode::CONFLICT => "nonce_taken",
+        StatusCode::GONE => "gone",
+        StatusCode::PAYLOAD_TOO_LARGE => "too_large",
+        StatusCode::RANGE_NOT_SATISFIABLE => "bad_range",
+        StatusCode::UNPROCESSABLE_ENTITY => "refused_by_rule",
+        StatusCode::TOO_MANY_REQUESTS => "busy",
+        StatusCode::SERVICE_UNAVAILABLE => "full",
+        StatusCode::INSUFFICIENT_STORAGE => "storage_full",
+        StatusCode::INTERNAL_SERVER_ERROR => "internal",
+        _ => "bad_request",
+    }
+}
 
 /// An answer with a 4xx or 5xx status.
 #[derive(Debug)]
@@ -27,8 +45,10 @@ impl ApiError {
             status,
             retry_after: None,
             body: ErrorBody {
+                code: code(status).into(),
                 error: error.to_string(),
                 hint: hint.to_string(),
+                rule: None,
             },
         }
     }
@@ -86,6 +106,12 @@ impl IntoResponse for ApiError {
     }
 }
 
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        Self::internal(error)
+    }
+}
+
 impl From<LedgerError> for ApiError {
     fn from(error: LedgerError) -> Self {
         Self::internal(error)
@@ -109,7 +135,8 @@ impl From<Refusal> for ApiError {
             Refusal::Rule(rule) => format!("rule {}: {rule}", rule.rule()),
             other => other.to_string(),
         };
-        let answer = Self::new(status, error, refusal.hint());
+        let mut answer = Self::new(status, error, refusal.hint());
+        answer.body.rule = refusal.rule().map(Into::into);
         match refusal.is_back_pressure() {
             true => answer.retry_after(RETRY_AFTER_S),
             false => answer,

@@ -1,31 +1,49 @@
 //! The HTTP API of a node: JSON over HTTP/1.1, on the loopback interface unless the operator says otherwise.
 //!
-//! Every answer with a 4xx or 5xx status is `{"error", "hint"}`. Bodies are bounded before they are read, waiting requests
+//! `routes.rs` is the table of all paths, from which the OpenAPI document is made.
+//! Every answer with a 4xx or 5xx status is `{"code", "error", "hint", "rule"}`. Bodies are bounded before they are read, waiting requests
 //! and transfers are bounded in number and time. The API refuses to know the rules: it admits a transaction through the mempool and
 //! shows what the ledger says.
 
+mod accounts;
 mod blobs;
 mod body;
+mod chain;
+mod competitions;
+mod cors;
+mod docs;
 mod error;
+mod files;
+mod history;
 mod ledger;
+mod listing;
+mod live;
+mod network;
+mod openapi;
 pub mod operations;
 mod peers;
+mod ranges;
+mod routes;
+pub(crate) mod schema;
 mod server;
+mod submissions;
 mod transactions;
 pub mod types;
 pub(crate) mod views;
 
+use std::fmt::Display;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use agon_network::{BlobStore, Handle, SnapshotOffer};
+use agon_network::{BlobStore, Handle, PeerInfo, SnapshotOffer};
 use agon_protocol::identity::AccountId;
 use axum::Router;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, Uri};
-use axum::routing::{get, post, put};
+use axum::middleware::from_fn_with_state;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -34,15 +52,26 @@ use crate::config::{ApiConfig, BlobConfig};
 use crate::ledger::Ledger;
 use crate::mempool::Mempool;
 use crate::metrics::Metrics;
+use crate::node::clock;
 use crate::node::retention::Pruned;
 use crate::verification::Verification;
+use chain::Lines;
+use competitions::Standings;
+use cors::Origins;
 use error::ApiError;
+use live::Journal;
 use operations::{CurrentRole, Remembered};
 
 /// Long polls at once.
 const MAX_WAITING: usize = 256;
 /// Blob transfers at once.
 const MAX_TRANSFERS: usize = 16;
+/// Listeners to events at once.
+const MAX_LISTENERS: usize = 128;
+/// Searches through blocks at once.
+const MAX_SEARCHES: usize = 2;
+/// How long the list of peers is good for.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How long requests may go on after the node was told to stop.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -96,6 +125,28 @@ struct Shared {
     waiting: Semaphore,
     transfers: Arc<Semaphore>,
     remembered: Remembered,
+    standings: Standings,
+    lines: Lines,
+    journal: Journal,
+    listeners: Arc<Semaphore>,
+    searches: Arc<Semaphore>,
+    connected: tokio::sync::Mutex<Option<(Instant, Vec<PeerInfo>)>>,
+}
+
+impl Shared {
+    /// The connected peers, as of a moment ago: who asks often must not keep the swarm from its work.
+    async fn connected(&self) -> Vec<PeerInfo> {
+        let mut known = self.connected.lock().await;
+        match &*known {
+            Some((when, peers)) if when.elapsed() < LOOK_AGAIN => peers.clone(),
+            _ => {
+                // a swarm that is stopping has no peers
+                let peers = self.api.network.peers().await.unwrap_or_default();
+                *known = Some((Instant::now(), peers.clone()));
+                peers
+            }
+        }
+    }
 }
 
 type Server = Arc<Shared>;
@@ -108,39 +159,29 @@ pub async fn serve(listener: TcpListener, api: Api) -> std::io::Result<()> {
         waiting: Semaphore::new(MAX_WAITING),
         transfers: Arc::new(Semaphore::new(MAX_TRANSFERS)),
         remembered: Remembered::default(),
+        standings: Standings::default(),
+        lines: Lines::default(),
+        journal: Journal::new(clock::now().get()),
+        listeners: Arc::new(Semaphore::new(MAX_LISTENERS)),
+        searches: Arc::new(Semaphore::new(MAX_SEARCHES)),
+        connected: tokio::sync::Mutex::default(),
     });
+    let live = tokio::spawn(live::follow(shared.clone()));
     let limits = shared.api.connection_limits.clone();
     server::serve(listener, router(shared), &limits, shutdown, GRACE).await;
+    // it ends with the same token
+    let _ = live.await;
     Ok(())
 }
 
 fn router(shared: Server) -> Router {
-    Router::new()
-        .route("/health", get(operations::health))
-        .route("/ready", get(operations::ready))
-        .route("/metrics", get(operations::metrics))
-        .route("/v1/status", get(ledger::status))
-        .route("/v1/peers", get(peers::peers))
-        .route("/v1/wait", get(ledger::wait))
-        .route("/v1/accounts/{id}", get(ledger::account))
-        .route("/v1/competitions", get(ledger::competitions))
-        .route("/v1/competitions/{id}", get(ledger::competition))
-        .route(
-            "/v1/competitions/{id}/leaderboard",
-            get(ledger::leaderboard),
-        )
-        .route("/v1/registrations/{id}", get(ledger::registration))
-        .route("/v1/genesis", get(ledger::genesis))
-        .route("/v1/blocks/{height}", get(ledger::block))
-        .route("/v1/blocks/{height}/certified", get(ledger::certified))
-        .route("/v1/validators", get(ledger::validators))
-        .route("/v1/evidence", get(ledger::evidence))
-        .route("/v1/transactions", post(transactions::submit))
-        .route("/v1/transactions/{id}", get(transactions::status))
-        .route("/v1/blobs", put(blobs::store))
-        .route("/v1/blobs/{id}", get(blobs::read))
+    let origins = Origins::new(&shared.api.connection_limits.cors_origins);
+    let (router, document) = routes::routes().finish();
+    router
+        .merge(docs::router(&document))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
+        .layer(from_fn_with_state(origins, cors::allow))
         .with_state(shared)
 }
 
@@ -148,7 +189,7 @@ async fn unknown_path(uri: Uri) -> ApiError {
     let path: String = uri.path().chars().take(200).collect();
     ApiError::not_found(
         format!("there is no {path}"),
-        "the paths begin with /v1/: see /v1/status",
+        "GET /v1/openapi.json lists the paths, /v1/docs shows them to people",
     )
 }
 
@@ -160,31 +201,27 @@ async fn unknown_method() -> ApiError {
     )
 }
 
-/// The variable segment of a path, as text.
-struct Segment(String);
+/// The variable segment of a path: an identifier or a height.
+struct Id<T>(T);
 
-impl<S: Send + Sync> FromRequestParts<S> for Segment {
+impl<S: Send + Sync, T: FromStr<Err: Display>> FromRequestParts<S> for Id<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        match Path::<String>::from_request_parts(parts, state).await {
-            Ok(Path(text)) => Ok(Self(text)),
-            Err(error) => Err(ApiError::bad_request(
-                error.body_text(),
-                "write paths in plain ASCII",
-            )),
-        }
+        let text = match Path::<String>::from_request_parts(parts, state).await {
+            Ok(Path(text)) => text,
+            Err(error) => {
+                let hint = "write paths in plain ASCII";
+                return Err(ApiError::bad_request(error.body_text(), hint));
+            }
+        };
+        text.parse().map(Self).map_err(|error| {
+            ApiError::bad_request(
+                error,
+                "identifiers are 64 hexadecimal digits, heights are whole numbers",
+            )
+        })
     }
-}
-
-/// An identifier of a path.
-fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, ApiError> {
-    text.parse().map_err(|error| {
-        ApiError::bad_request(
-            error,
-            "identifiers are 64 hexadecimal digits, heights are whole numbers",
-        )
-    })
 }
 
 /// Runs work that touches the disk on a thread that may wait.

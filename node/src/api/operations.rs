@@ -17,6 +17,7 @@ use super::error::ApiError;
 use super::types::Readiness;
 use super::{Api, Server, blocking};
 use crate::config::ApiConfig;
+use crate::ledger::Ledger;
 use crate::metrics::{CONTENT_TYPE, ConsensusReading, Reading};
 use crate::node::clock;
 
@@ -62,6 +63,17 @@ impl CurrentRole {
 pub(super) struct Remembered {
     disk: Mutex<Option<(Instant, Result<(), String>)>>,
     blobs: Mutex<Option<(Instant, (u64, u64))>>,
+    evidence: Mutex<Option<(Instant, usize)>>,
+}
+
+impl Remembered {
+    /// The number of proofs of double-signing that are held.
+    pub(super) fn evidence(&self, ledger: &Ledger) -> usize {
+        // a store that cannot be read shows in the log of whoever asks for the proofs themselves
+        remembered(&self.evidence, || {
+            ledger.evidence().map_or(0, |found| found.len())
+        })
+    }
 }
 
 fn remembered<T: Clone>(place: &Mutex<Option<(Instant, T)>>, find: impl FnOnce() -> T) -> T {

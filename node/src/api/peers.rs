@@ -8,8 +8,8 @@ use super::types::{BanView, PeerView, Peers};
 
 pub(super) async fn peers(State(server): State<Server>) -> Json<Peers> {
     let network = &server.api.network;
-    // a swarm that is stopping has neither
-    let peers = network.peers().await.unwrap_or_default();
+    // a swarm that is stopping has none
+    let peers = server.connected().await;
     let bans = network.bans().await.unwrap_or_default();
     Json(Peers {
         peers: peers

@@ -8,28 +8,7 @@ use agon_protocol::metric::Tally;
 use agon_protocol::transition::PaymentReason;
 use serde::Serialize;
 
-/// An answer and where it comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Why {
-    /// The kind of answer, a fixed word: `not_registered`, `withdrawn`, `no_proof`, `invalid_proof`, `below_minimum`,
-    /// `key_missed`, `cancelled`, `first`, `outscored` or `tied_and_later`.
-    pub outcome: &'static str,
-    /// The rule.
-    pub rule: &'static str,
-    /// The answer in words.
-    pub what: String,
-}
-
-impl Why {
-    pub(super) fn new(outcome: &'static str, rule: &'static str, what: impl Into<String>) -> Self {
-        let what = what.into();
-        Self {
-            outcome,
-            rule,
-            what,
-        }
-    }
-}
+use crate::reasons::Why;
 
 /// What became of one registration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

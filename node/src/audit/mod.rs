@@ -21,9 +21,10 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+pub use crate::reasons::Why;
 pub use certificate::{CertificateRefusal, ExportError, export_settlement, verify_settlement};
 pub use explain::{Asked, explain};
-pub use explanation::{Explanation, PaymentTold, Told, TransactionTold, Why};
+pub use explanation::{Explanation, PaymentTold, Told, TransactionTold};
 pub use folder::DataFolder;
 pub use replay::{Decided, Replay, Step, Wrong};
 pub use report::{Count, Finding, GenesisOrigin, Place, Report, Subject, Verdict};

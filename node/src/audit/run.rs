@@ -374,14 +374,12 @@ impl<'a> Audit<'a> {
             .map(|one| one.id)
             .collect();
         for id in competitions {
-            self.check_answer(
-                node,
-                Subject::Competitions,
-                &|state| match state.competition(&id) {
-                    Some(competition) => node.check_competition(state, competition),
-                    None => Ok(None),
-                },
-            )?;
+            self.check_answer(node, Subject::Competitions, &|state| match state
+                .shared_competition(&id)
+            {
+                Some(competition) => node.check_competition(state, &competition),
+                None => Ok(None),
+            })?;
         }
         Ok(())
     }

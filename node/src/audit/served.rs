@@ -3,10 +3,12 @@
 //! The chain goes on while it is audited. An answer that differs is asked for again after the new blocks were
 //! executed; what still differs is wrong.
 
+use std::sync::Arc;
+
 use agon_network::blobs::MAX_BLOB_BYTES;
 use agon_protocol::block::Block;
 use agon_protocol::codec::Decode;
-use agon_protocol::competition::BlobRef;
+use agon_protocol::competition::{BlobRef, Competition};
 use agon_protocol::genesis::Genesis;
 use agon_protocol::state::State;
 
@@ -21,6 +23,7 @@ use crate::api::views;
 use crate::client::{Client, ClientError};
 use crate::ledger::{BlockOutcome, CommittedBlock};
 use crate::node::clock::next_block_time;
+use crate::reasons::Reasons;
 use agon_consensus::CertifiedBlock;
 
 /// A node's API.
@@ -87,8 +90,9 @@ impl RunningNode {
     pub(super) fn check_competition(
         &self,
         state: &State,
-        competition: &agon_protocol::competition::Competition,
+        competition: &Arc<Competition>,
     ) -> Result<Option<Difference>, ClientError> {
+        let reasons = Reasons::new(competition.clone());
         let place = || Place::competition(competition.id);
         // a deadline may pass between the answer and the look at the clock
         let before = next_block_time(state);
@@ -106,14 +110,14 @@ impl RunningNode {
         }
         if !times
             .iter()
-            .any(|time| board == as_read(&views::leaderboard(competition, *time)))
+            .any(|time| board == as_read(&views::leaderboard(&reasons, *time)))
         {
             let what = "the node shows another ranking";
             return Ok(Some((place().field("leaderboard"), what.into())));
         }
         for registration in &competition.registrations {
             let shown = self.client.registration(&registration.id)?;
-            if shown != as_read(&views::registration(registration, &competition.spec)) {
+            if shown != as_read(&views::registration(registration, &reasons)) {
                 let field = format!("registration {}", registration.id);
                 let what = "the node shows another registration";
                 return Ok(Some((place().field(field), what.into())));

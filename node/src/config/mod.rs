@@ -161,6 +161,8 @@ section! {
         pub connections: usize = 512, "connections" from 1;
         /// Connections of one IP address other than the loopback one.
         pub connections_per_address: usize = 64, "connections" from 1;
+        /// Pages of these origins may use the API from a browser, e.g. "https://example.org"; "*" is every page. None may otherwise.
+        pub cors_origins: Vec<String> = Vec::new();
         /// `GET /ready` says no when this node is more blocks than this behind its best peer.
         pub ready_blocks: u64 = 5, "blocks";
         /// `GET /ready` says no when the last block is older. Longer than consensus.idle_ms, or a quiet network is never ready.

@@ -15,6 +15,7 @@ use crate::api::types::{
     ValidatorsView,
 };
 use crate::api::views;
+use crate::reasons::Reasons;
 
 /// What was read is written as something that reads as the same.
 fn exact<T: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8]) -> bool {
@@ -70,10 +71,11 @@ pub fn answers() -> Vec<Vec<u8>> {
     let time = TimeMs::new(PROOFS_MS);
     let competition = story
         .state
-        .competition(&story.proven.competition.id)
+        .shared_competition(&story.proven.competition.id)
         .expect("the story has a competition");
-    let view = views::competition(competition, time);
-    let registration = views::registration(&competition.registrations[0], &competition.spec);
+    let view = views::competition(&competition, time);
+    let reasons = Reasons::new(competition.clone());
+    let registration = views::registration(&competition.registrations[0], &reasons);
     let tip = story.ledger.state().height();
     let block = story.ledger.block(tip).expect("the store is readable");
     let block = views::block(&block.expect("the tip is in the ledger"));
@@ -83,10 +85,13 @@ pub fn answers() -> Vec<Vec<u8>> {
         (b'b', json!(block)),
         (b'c', json!(view)),
         (b'd', json!({"id": id})),
-        (b'e', json!({"error": "it is late", "hint": "be early"})),
+        (
+            b'e',
+            json!({"code": "bad_request", "error": "it is late", "hint": "be early", "rule": null}),
+        ),
         (b'g', json!(story.genesis)),
         (b'h', json!({"ready": false, "reasons": ["it is late"]})),
-        (b'l', json!(views::leaderboard(competition, time))),
+        (b'l', json!(views::leaderboard(&reasons, time))),
         (b'n', json!([view.summary])),
         (b'o', json!({"id": id, "length": 9})),
         (

@@ -40,6 +40,8 @@ pub enum RecordKey {
     Validators(u64),
     /// A proof that a validator signed twice at a height.
     Evidence(AccountId, u64),
+    /// Notes on how a verdict was found, by the claim's digest.
+    Judging([u8; 32]),
     /// A key that this module does not know.
     Other,
 }
@@ -73,6 +75,7 @@ impl RecordKey {
             ),
             _ if is(Kind::Transaction) => Self::Transaction(TransactionId::from_raw(digest()?)),
             _ if is(Kind::Verdict) => Self::Verdict(digest()?),
+            _ if is(Kind::Judging) => Self::Judging(digest()?),
             _ if is(Kind::Opening) => Self::Opening(DataDigest::from_raw(digest()?)),
             _ => return None,
         })

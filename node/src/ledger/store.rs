@@ -94,6 +94,7 @@ pub(super) enum Kind {
     Opening = b'k',
     Evidence = b'e',
     Validators = b's',
+    Judging = b'j',
 }
 
 pub(super) const META_FORMAT: &[u8] = b"format";
@@ -585,6 +586,18 @@ impl Store {
     /// Remembers a verdict. Not flushed: a lost one is computed again.
     pub fn put_verdict(&self, claim: &[u8; 32], verdict: &[u8]) -> Result<(), StoreError> {
         self.insert(&key(Kind::Verdict, claim), verdict)
+    }
+
+    /// Notes on how the verdict on a claim was found.
+    pub fn judging(&self, claim: &[u8; 32]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self
+            .get(&key(Kind::Judging, claim))?
+            .map(|bytes| bytes.to_vec()))
+    }
+
+    /// Keeps notes on how a verdict was found. Not flushed: they are for people.
+    pub fn put_judging(&self, claim: &[u8; 32], notes: &[u8]) -> Result<(), StoreError> {
+        self.insert(&key(Kind::Judging, claim), notes)
     }
 
     /// Remembers which sealed blob and key open a test set. Not flushed, like verdicts.

@@ -13,7 +13,7 @@ use agon_protocol::units::{Height, TimeMs};
 
 use super::order::{Candidate, Queues, Room, choose};
 use super::room::{Class, Usages};
-use super::{Origin, Stage};
+use super::{Origin, Refused, Stage};
 
 /// Refusals that are remembered; the oldest are forgotten.
 const MAX_REFUSALS: usize = 4_096;
@@ -108,7 +108,7 @@ pub(super) struct Entries {
     by_sender: BTreeMap<AccountId, BTreeMap<u64, u64>>,
     used: Usages,
     last_arrival: u64,
-    refusals: HashMap<TransactionId, String>,
+    refusals: HashMap<TransactionId, Refused>,
     refusal_order: VecDeque<TransactionId>,
 }
 
@@ -231,8 +231,8 @@ impl Entries {
         }
     }
 
-    pub(super) fn refuse(&mut self, id: TransactionId, reason: String) {
-        if self.refusals.insert(id, reason).is_none() {
+    pub(super) fn refuse(&mut self, id: TransactionId, refused: Refused) {
+        if self.refusals.insert(id, refused).is_none() {
             self.refusal_order.push_back(id);
         }
         while self.refusal_order.len() > MAX_REFUSALS {
@@ -242,8 +242,15 @@ impl Entries {
         }
     }
 
-    pub(super) fn refused(&self, id: &TransactionId) -> Option<&str> {
-        self.refusals.get(id).map(String::as_str)
+    pub(super) fn refused(&self, id: &TransactionId) -> Option<&Refused> {
+        self.refusals.get(id)
+    }
+
+    /// The remembered refusals of proofs.
+    pub(super) fn refused_proofs(&self) -> impl Iterator<Item = (&TransactionId, &Refused)> {
+        self.refusals
+            .iter()
+            .filter(|(_, refused)| refused.proof.is_some())
     }
 
     /// At most `blocks` blocks full of candidates, in the order that [`super::order`] explains.

@@ -22,14 +22,16 @@ use agon_network::BlobStore;
 use agon_protocol::block::EMPTY_BLOCK_BYTES;
 use agon_protocol::codec::Decode;
 use agon_protocol::competition::BlobRef;
-use agon_protocol::digest::{BlobId, NetworkId, TransactionId};
+use agon_protocol::digest::{BlobId, NetworkId, RegistrationId, TransactionId};
 use agon_protocol::identity::AccountId;
 use agon_protocol::judge::{Question, Verdict};
 use agon_protocol::limits::{MAX_NONCE_GAP, MAX_TRANSACTION_BYTES};
+use agon_protocol::metric::Tally;
 use agon_protocol::state::State;
-use agon_protocol::transactions::SignedTransaction;
+use agon_protocol::transactions::{Action, SignedTransaction, Transaction};
 use agon_protocol::transition::{TransactionError, admit};
 use agon_protocol::units::{Height, TimeMs};
+use tokio::sync::watch;
 
 use crate::config::MempoolConfig;
 use crate::ledger::{Store, StoreError};
@@ -130,7 +132,52 @@ pub enum Known {
     /// It waits.
     Waiting(Stage),
     /// It was refused.
-    Refused(String),
+    Refused(Refused),
+}
+
+/// A refusal, as it is remembered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Why.
+    pub reason: String,
+    /// The rule that says so, if one does.
+    pub rule: Option<&'static str>,
+    /// Of a submission: for which registration, and by whom.
+    pub proof: Option<(RegistrationId, AccountId)>,
+}
+
+impl Refused {
+    /// A refusal of a transaction.
+    pub fn new(transaction: &Transaction, rule: Option<&'static str>, reason: String) -> Self {
+        let proof = match &transaction.action {
+            Action::SubmitProof { registration, .. } => Some((*registration, transaction.sender)),
+            _ => None,
+        };
+        Self {
+            reason,
+            rule,
+            proof,
+        }
+    }
+}
+
+/// A submission that is in no block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingProof {
+    /// The transaction.
+    pub transaction: TransactionId,
+    /// Of which registration.
+    pub registration: RegistrationId,
+    /// Who sent it.
+    pub competitor: AccountId,
+    /// Its nonce, which the proof is bound to.
+    pub nonce: u64,
+    /// What it claims to show.
+    pub tally: Tally,
+    /// The proof.
+    pub proof: BlobRef,
+    /// What it waits for.
+    pub stage: Stage,
 }
 
 /// The pool.
@@ -140,6 +187,7 @@ pub struct Mempool {
     limits: MempoolConfig,
     store: Store,
     inner: Mutex<Entries>,
+    changes: watch::Sender<u64>,
 }
 
 impl Mempool {
@@ -175,6 +223,7 @@ impl Mempool {
             limits,
             store,
             inner: Mutex::new(entries),
+            changes: watch::Sender::new(0),
         })
     }
 
@@ -207,6 +256,7 @@ impl Mempool {
         {
             return Ok(known);
         }
+        let refused = Some(Refused::new(&transaction.transaction, None, String::new()));
         let arrival = match self.place(transaction, bytes, state, now, origin) {
             Ok(Placed::Known(arrival)) => {
                 self.secure(arrival)?;
@@ -214,13 +264,23 @@ impl Mempool {
             }
             Ok(Placed::New(arrival)) => arrival,
             Err(refusal) => {
-                if refusal.is_lasting() {
-                    self.lock().refuse(id, refusal.to_string());
+                if let Some(refused) = refused.filter(|_| refusal.is_lasting()) {
+                    let refused = Refused {
+                        reason: refusal.to_string(),
+                        rule: refusal.rule(),
+                        // a rule is looked at after the signature: what is said of an account is then the account's own doing
+                        proof: refused
+                            .proof
+                            .filter(|_| matches!(refusal, Refusal::Rule(_))),
+                    };
+                    self.lock().refuse(id, refused);
+                    self.changed();
                 }
                 return Err(refusal);
             }
         };
         self.secure(arrival)?;
+        self.changed();
         Ok(Admission { id, new: true })
     }
 
@@ -339,7 +399,7 @@ impl Mempool {
         verdicts: &Verification,
     ) -> Result<Work, StoreError> {
         let mut work = Work::default();
-        let mut dropped: Vec<(u64, Option<String>)> = Vec::new();
+        let mut dropped: Vec<(u64, Option<Dropped>)> = Vec::new();
         let mut entries = self.lock();
         let expire = Duration::from_secs(self.limits.expire_s);
         for entry in entries.iter_mut() {
@@ -356,12 +416,12 @@ impl Mempool {
             }
             if nonce < next {
                 let reason = format!("nonce {nonce} was used by another transaction of the sender");
-                dropped.push((entry.arrival, Some(reason)));
+                dropped.push((entry.arrival, Some((Some("TX-3"), reason))));
                 continue;
             }
             if entry.since.elapsed() > expire {
                 let reason = format!("it waited for {} for too long: send it again", entry.stage);
-                dropped.push((entry.arrival, Some(reason)));
+                dropped.push((entry.arrival, Some((None, reason))));
                 continue;
             }
             match stage(entry, nonce == next, state, now, blobs, verdicts, &mut work) {
@@ -372,14 +432,16 @@ impl Mempool {
         let arrivals: Vec<u64> = dropped.iter().map(|(arrival, _)| *arrival).collect();
         for (arrival, reason) in dropped {
             let removed = entries.remove(arrival);
-            if let (Some(entry), Some(reason)) = (removed, reason) {
+            if let (Some(entry), Some((rule, reason))) = (removed, reason) {
                 tracing::info!(transaction = %entry.id, %reason, "a waiting transaction is dropped");
-                entries.refuse(entry.id, reason);
+                let refused = Refused::new(&entry.transaction.transaction, rule, reason);
+                entries.refuse(entry.id, refused);
             }
         }
         entries.recount();
         work.ready = entries.ready();
         drop(entries);
+        self.changed();
         if !arrivals.is_empty() {
             self.store.remove_waiting(&arrivals)?;
         }
@@ -393,14 +455,22 @@ impl Mempool {
     }
 
     /// Drops a transaction with a reason, e.g. because no block can take it.
-    pub fn refuse(&self, id: &TransactionId, reason: String) -> Result<(), StoreError> {
+    pub fn refuse(
+        &self,
+        id: &TransactionId,
+        rule: Option<&'static str>,
+        reason: String,
+    ) -> Result<(), StoreError> {
         let mut entries = self.lock();
         let Some(arrival) = entries.arrival(id) else {
             return Ok(());
         };
-        entries.remove(arrival);
-        entries.refuse(*id, reason);
+        if let Some(entry) = entries.remove(arrival) {
+            let refused = Refused::new(&entry.transaction.transaction, rule, reason);
+            entries.refuse(*id, refused);
+        }
         drop(entries);
+        self.changed();
         self.store.remove_waiting(&[arrival])
     }
 
@@ -439,10 +509,53 @@ impl Mempool {
         let entries = self.lock();
         match entries.get(id) {
             Some(entry) => Some(Known::Waiting(entry.stage)),
-            None => entries
-                .refused(id)
-                .map(|reason| Known::Refused(reason.to_owned())),
+            None => entries.refused(id).cloned().map(Known::Refused),
         }
+    }
+
+    /// Follows the pool: the number rises after every arrival, refusal and comparison with the ledger.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn changed(&self) {
+        self.changes
+            .send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// The waiting submissions that `wanted` says yes to, in order of arrival.
+    pub fn proofs(&self, wanted: impl Fn(&RegistrationId) -> bool) -> Vec<WaitingProof> {
+        let entries = self.lock();
+        let proofs = entries.iter().filter_map(|entry| {
+            let transaction = &entry.transaction.transaction;
+            let Action::SubmitProof {
+                registration,
+                tally,
+                proof,
+            } = &transaction.action
+            else {
+                return None;
+            };
+            wanted(registration).then(|| WaitingProof {
+                transaction: entry.id,
+                registration: *registration,
+                competitor: transaction.sender,
+                nonce: transaction.nonce,
+                tally: tally.clone(),
+                proof: *proof,
+                stage: entry.stage,
+            })
+        });
+        proofs.collect()
+    }
+
+    /// The remembered refusals of submissions, in no order.
+    pub fn refused_proofs(&self) -> Vec<(TransactionId, Refused)> {
+        let entries = self.lock();
+        let refused = entries.refused_proofs();
+        refused
+            .map(|(id, refused)| (*id, refused.clone()))
+            .collect()
     }
 
     /// The nonce that a sender should use next, its waiting transactions counted.
@@ -546,6 +659,9 @@ impl Entry {
     }
 }
 
+/// Why a waiting transaction is given up: the rule, if one says so, and the reason.
+type Dropped = (Option<&'static str>, String);
+
 /// What one transaction waits for; an error when it can never be in a block.
 fn stage(
     entry: &mut Entry,
@@ -555,7 +671,7 @@ fn stage(
     blobs: &BlobStore,
     verdicts: &Verification,
     work: &mut Work,
-) -> Result<Stage, String> {
+) -> Result<Stage, Dropped> {
     // the checks of a block cost a signature each: they are repeated only when the state has changed
     if is_next && entry.checked_at != Some(state.height()) {
         match admit(state, &entry.transaction, now) {
@@ -566,7 +682,10 @@ fn stage(
             Err(error) if may_become_valid(&error) && entry.since.elapsed() < PATIENCE => {
                 return Ok(Stage::Ledger);
             }
-            Err(error) => return Err(format!("rule {}: {error}", error.rule())),
+            Err(error) => {
+                let rule = error.rule();
+                return Err((Some(rule), format!("rule {rule}: {error}")));
+            }
         }
     }
     // nothing is fetched for a transaction that no balance or rule has been checked for
@@ -582,10 +701,8 @@ fn stage(
         match held {
             Ok(Some(length)) if length == blob.length => {}
             Ok(Some(length)) => {
-                return Err(format!(
-                    "blob {} has {length} bytes, not {}",
-                    blob.id, blob.length
-                ));
+                let reason = format!("blob {} has {length} bytes, not {}", blob.id, blob.length);
+                return Err((None, reason));
             }
             Ok(None) => {
                 work.blobs.push(blob);
@@ -607,9 +724,10 @@ fn stage(
             Ok(Stage::Verdict)
         }
         // an invalid proof goes into a block, where it costs the deposit; an invalid key never does
-        (Some((Verdict::Invalid, reason)), Question::TestSet(_)) => Err(format!(
-            "the key does not open the sealed test set: {reason}"
-        )),
+        (Some((Verdict::Invalid, reason)), Question::TestSet(_)) => {
+            let reason = format!("the key does not open the sealed test set: {reason}");
+            Err((Some("KEY-5"), reason))
+        }
         (Some(_), _) => match left_to_others(entry, Instant::now()) {
             Some(until) => {
                 work.look_again(until);

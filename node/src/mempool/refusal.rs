@@ -84,6 +84,22 @@ impl Refusal {
         }
     }
 
+    /// The rule of the specification that says no, if one does.
+    pub fn rule(&self) -> Option<&'static str> {
+        match self {
+            Self::Rule(error) => Some(error.rule()),
+            Self::Network { .. } => Some("TX-1"),
+            Self::Signature => Some("TX-2"),
+            Self::TooLong { .. } => Some("TX-4"),
+            Self::Malformed(_)
+            | Self::NonceTaken { .. }
+            | Self::TooManyOfSender { .. }
+            | Self::Full
+            | Self::ShareFull { .. }
+            | Self::Store(_) => None,
+        }
+    }
+
     /// Whether the same bytes are wrong on every node in every state: a peer that passes them on is at fault.
     pub fn is_fault(&self) -> bool {
         matches!(

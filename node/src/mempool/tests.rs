@@ -453,7 +453,7 @@ fn what_was_admitted_survives_a_restart_and_leaves_with_its_block() {
     assert_eq!(world.stage(&first), None);
     assert_eq!(world.stage(&second), Some(Known::Waiting(Stage::Block)));
     assert!(
-        matches!(world.stage(&stale), Some(Known::Refused(reason)) if reason.contains("nonce 0"))
+        matches!(world.stage(&stale), Some(Known::Refused(refused)) if refused.reason.contains("nonce 0"))
     );
     assert!(!world.admit(&first).unwrap().new);
     assert_eq!(world.ledger.store().waiting().unwrap().len(), 1);
@@ -504,7 +504,7 @@ fn a_named_blob_must_be_held_and_fit_its_length() {
     world.admit(&wrong).unwrap();
     world.update();
     assert!(
-        matches!(world.stage(&wrong), Some(Known::Refused(reason)) if reason.contains("bytes"))
+        matches!(world.stage(&wrong), Some(Known::Refused(refused)) if refused.reason.contains("bytes"))
     );
 }
 
@@ -562,7 +562,7 @@ fn a_key_waits_for_its_verdict_and_a_wrong_one_is_refused_with_the_reason() {
     }
     update();
     assert!(
-        matches!(world.stage(&release), Some(Known::Refused(reason)) if reason.contains("does not open"))
+        matches!(world.stage(&release), Some(Known::Refused(refused)) if refused.reason.contains("does not open"))
     );
     assert_eq!(world.ledger.store().waiting().unwrap().len(), 0);
 }
@@ -592,16 +592,19 @@ fn refuses_what_no_block_of_the_network_can_hold() {
 fn remembers_only_so_many_refusals() {
     let mut entries = Entries::default();
     for number in 0..5_000u32 {
-        entries.refuse(TransactionId::of(&number.to_le_bytes()), number.to_string());
+        let refused = Refused {
+            reason: number.to_string(),
+            rule: None,
+            proof: None,
+        };
+        entries.refuse(TransactionId::of(&number.to_le_bytes()), refused);
     }
     assert_eq!(
         entries.refused(&TransactionId::of(&0u32.to_le_bytes())),
         None
     );
-    assert_eq!(
-        entries.refused(&TransactionId::of(&4_999u32.to_le_bytes())),
-        Some("4999")
-    );
+    let last = entries.refused(&TransactionId::of(&4_999u32.to_le_bytes()));
+    assert_eq!(last.map(|refused| &refused.reason[..]), Some("4999"));
 }
 
 #[test]

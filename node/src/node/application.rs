@@ -51,8 +51,11 @@ impl Chain {
             if let Skipped::Invalid(error) = why
                 && !error.may_become_valid()
             {
-                self.mempool
-                    .refuse(&id, format!("rule {}: {error}", error.rule()))?;
+                self.mempool.refuse(
+                    &id,
+                    Some(error.rule()),
+                    format!("rule {}: {error}", error.rule()),
+                )?;
             }
         }
         Ok(())

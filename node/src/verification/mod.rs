@@ -15,7 +15,7 @@ mod proof;
 mod queue;
 
 pub use claim::{ClaimDigest, claim_digest};
-pub use pool::{Counts, Request, Settings, Verification};
+pub use pool::{Counts, Judging, Request, Settings, Verification};
 pub use proof::{CircuitsVerifier, ProofFinding, ProofVerifier, Submitted, VerifierFailure};
 pub use queue::Urgency;
 

@@ -14,6 +14,7 @@ use agon_protocol::judge::{Judge, ProofClaim, Question, TestSetClaim, Verdict};
 use agon_protocol::limits::MAX_DATA_BLOB_BYTES;
 use agon_protocol::sealed::DataKey;
 use agon_protocol::statement::Dataset;
+use agon_protocol::units::TimeMs;
 
 use super::claim::{ClaimDigest, claim_digest};
 use super::finding::{judge_proofs, open_test_set};
@@ -22,6 +23,7 @@ use super::proof::{ProofFinding, ProofVerifier, VerifierFailure};
 use super::queue::{Asked, Pushed, Queue, Trouble, Urgency};
 use crate::ledger::Store;
 use crate::metrics::{Judged, VerificationInstruments};
+use crate::node::clock;
 use crate::sealed;
 
 /// Bytes of a remembered reason.
@@ -97,6 +99,38 @@ struct Shared {
     instruments: VerificationInstruments,
 }
 
+/// How a verdict was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judging {
+    /// How long it took, in microseconds; the share of one claim when several were judged together.
+    pub micros: u64,
+    /// How many were judged together.
+    pub together: u32,
+    /// When.
+    pub at: TimeMs,
+}
+
+impl Judging {
+    fn to_bytes(self) -> [u8; 20] {
+        let mut bytes = [0; 20];
+        bytes[..8].copy_from_slice(&self.micros.to_be_bytes());
+        bytes[8..12].copy_from_slice(&self.together.to_be_bytes());
+        bytes[12..].copy_from_slice(&self.at.get().to_be_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; 20] = bytes.try_into().ok()?;
+        let (micros, rest) = bytes.split_first_chunk()?;
+        let (together, at) = rest.split_first_chunk()?;
+        Some(Self {
+            micros: u64::from_be_bytes(*micros),
+            together: u32::from_be_bytes(*together),
+            at: TimeMs::new(u64::from_be_bytes(at.try_into().ok()?)),
+        })
+    }
+}
+
 /// The judge of a node. Cheap to clone; [`Verification::stop`] ends the threads.
 #[derive(Clone)]
 pub struct Verification {
@@ -153,6 +187,17 @@ impl Verification {
     /// The remembered verdict with its reason.
     pub fn verdict(&self, question: &Question) -> Option<(Verdict, String)> {
         self.shared.remembered(&claim_digest(question))
+    }
+
+    /// How this node came by a verdict; `None` when it did not judge the claim itself, or a version did that took no notes.
+    pub fn judging(&self, question: &Question) -> Option<Judging> {
+        match self.shared.store.judging(&claim_digest(question)) {
+            Ok(bytes) => Judging::from_bytes(&bytes?),
+            Err(error) => {
+                tracing::error!(%error, "the notes on a verdict cannot be read");
+                None
+            }
+        }
     }
 
     /// What it counts.
@@ -290,8 +335,13 @@ impl Shared {
             let seconds = start.elapsed().as_secs_f64() / batch.len() as f64;
             for (asked, outcome) in batch.iter().zip(found) {
                 self.count(&asked.1, &outcome, seconds);
+                let judging = Judging {
+                    micros: (seconds * 1e6) as u64,
+                    together: batch.len() as u32,
+                    at: clock::now(),
+                };
                 let remembered = outcome.and_then(|finding| {
-                    self.remember(&asked.0, &asked.1, &finding)?;
+                    self.remember(&asked.0, &asked.1, &finding, judging)?;
                     Ok(finding.is_ok())
                 });
                 self.settle(asked, remembered);
@@ -470,6 +520,7 @@ impl Shared {
         digest: &ClaimDigest,
         question: &Question,
         finding: &Finding,
+        judging: Judging,
     ) -> Result<(), Trouble> {
         let mut value = vec![u8::from(finding.is_ok())];
         if let Err(reason) = finding {
@@ -482,6 +533,10 @@ impl Shared {
                 .put_opening(&claim.data, &claim.sealed.id, claim.key.as_bytes())
                 .map_err(failed)?;
         }
+        // first, so that whoever sees the verdict sees this too; without it the verdict is as good
+        self.store
+            .put_judging(digest, &judging.to_bytes())
+            .map_err(failed)?;
         self.store.put_verdict(digest, &value).map_err(failed)
     }
 }

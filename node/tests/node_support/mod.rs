@@ -8,6 +8,8 @@
 )]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+pub mod contest;
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -239,8 +241,23 @@ pub async fn request(api: SocketAddr, method: &str, path: &str, body: &[u8]) -> 
 
 /// The same: head and body of the answer.
 pub async fn exchange(api: SocketAddr, method: &str, path: &str, body: &[u8]) -> (String, Vec<u8>) {
+    exchange_with(api, method, path, &[], body).await
+}
+
+/// The same with more headers.
+pub async fn exchange_with(
+    api: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> (String, Vec<u8>) {
+    let headers: String = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nhost: node\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        "{method} {path} HTTP/1.1\r\nhost: node\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n",
         body.len()
     );
     let body = body.to_vec();

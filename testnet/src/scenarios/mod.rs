@@ -3,6 +3,7 @@
 //! Each is one file with one function, which gets a [`Stage`] and gives its [`Figures`]: it sets a network up, does to it what its name
 //! says, waits for what it expects (never for time to pass), and ends with [`crate::invariants::hold`].
 
+mod api_load;
 mod bad_proposer;
 mod cast;
 mod clock_skew;
@@ -156,6 +157,11 @@ pub const SCENARIOS: &[Scenario] = &[
         summary: "300 transfers a second for a minute, nothing lost",
         repeats: false,
         play: transfers::play,
+    },
+    Scenario {
+        name: "api-load",
+        summary: "200 requests a second to one validator's API: all answered, and finality before and meanwhile",
+        play: api_load::play,
     },
     Scenario {
         name: "invalid-proof-flood",

@@ -139,7 +139,7 @@ fn what_nothing_names_goes_by_age_and_what_waits_or_is_offered_stays() {
     assert!(node.held().contains(&waiting));
     // the transaction is dropped, and its blob with it
     let id = agon_protocol::digest::TransactionId::of(&submit);
-    mempool.refuse(&id, "a test".into()).unwrap();
+    mempool.refuse(&id, None, "a test".into()).unwrap();
     assert_eq!(node.sweep(), 1);
     assert!(!node.held().contains(&waiting));
 
