@@ -93,11 +93,11 @@ objects! {
     /// The query of `GET /v1/accounts/{id}/history`.
     #[derive(Debug, Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]
-    pub struct HistoryQuery {
+    pub(super) struct HistoryQuery {
         /// Only what happened in blocks below this height; the cursor to go on with.
-        pub below: Option<String>,
+        pub(super) below: Option<String>,
         /// How many entries at least before the answer ends, 50 when it is not said, at most 200. The last block is given whole.
-        pub limit: Option<u64>,
+        pub(super) limit: Option<u64>,
     }
 }
 

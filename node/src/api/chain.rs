@@ -34,11 +34,11 @@ objects! {
     /// The query of `GET /v1/blocks`.
     #[derive(Debug, Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]
-    pub struct BlocksQuery {
+    pub(super) struct BlocksQuery {
         /// Only blocks below this height; the cursor to go on with.
-        pub below: Option<String>,
+        pub(super) below: Option<String>,
         /// How many, 20 when it is not said, at most 120.
-        pub limit: Option<u64>,
+        pub(super) limit: Option<u64>,
     }
 }
 

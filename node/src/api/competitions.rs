@@ -40,43 +40,43 @@ objects! {
     /// The query of `GET /v1/competitions`.
     #[derive(Debug, Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]
-    pub struct CompetitionsQuery {
+    pub(super) struct CompetitionsQuery {
         /// Only those in one of these phases, with commas between.
-        pub phase: Option<String>,
+        pub(super) phase: Option<String>,
         /// Only those of this host.
-        pub host: Option<AccountId>,
+        pub(super) host: Option<AccountId>,
         /// Only those in which this account has a registration.
-        pub competitor: Option<AccountId>,
+        pub(super) competitor: Option<AccountId>,
         /// Only those whose title or description has this text, in any case of letters.
-        pub text: Option<String>,
+        pub(super) text: Option<String>,
         /// Which come first; the oldest when it is not said.
-        pub order: Option<String> = ["oldest", "newest"],
+        pub(super) order: Option<String> = ["oldest", "newest"],
         /// The cursor to go on behind.
-        pub after: Option<String>,
+        pub(super) after: Option<String>,
         /// How many, 100 when it is not said, at most 1,000.
-        pub limit: Option<u64>,
+        pub(super) limit: Option<u64>,
     }
 
     /// The query of `GET /v1/competitions/{id}/leaderboard`.
     #[derive(Debug, Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]
-    pub struct LeaderboardQuery {
+    pub(super) struct LeaderboardQuery {
         /// The cursor to go on behind.
-        pub after: Option<String>,
+        pub(super) after: Option<String>,
         /// How many entries, at most and usually 4,096, which is all.
-        pub limit: Option<u64>,
+        pub(super) limit: Option<u64>,
     }
 
     /// The query of `GET /v1/competitions/{id}/registrations`.
     #[derive(Debug, Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]
-    pub struct RegistrationsQuery {
+    pub(super) struct RegistrationsQuery {
         /// Only those of this account.
-        pub competitor: Option<AccountId>,
+        pub(super) competitor: Option<AccountId>,
         /// The cursor to go on behind.
-        pub after: Option<String>,
+        pub(super) after: Option<String>,
         /// How many, 100 when it is not said, at most 1,000.
-        pub limit: Option<u64>,
+        pub(super) limit: Option<u64>,
     }
 }
 

@@ -24,13 +24,13 @@ objects! {
     /// The query of `GET /v1/competitions/{id}/files`.
     #[derive(Debug, Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]
-    pub struct FilesQuery {
+    pub(super) struct FilesQuery {
         /// Whether the proofs of its submissions are listed too.
-        pub proofs: Option<bool>,
+        pub(super) proofs: Option<bool>,
         /// The cursor to go on behind.
-        pub after: Option<String>,
+        pub(super) after: Option<String>,
         /// How many, 100 when it is not said, at most 1,000.
-        pub limit: Option<u64>,
+        pub(super) limit: Option<u64>,
     }
 }
 

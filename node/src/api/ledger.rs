@@ -57,19 +57,19 @@ objects! {
     /// The query of a long poll.
     #[derive(Debug, Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]
-    pub struct WaitQuery {
+    pub(super) struct WaitQuery {
         /// The height that is known already.
-        pub height: u64,
+        pub(super) height: u64,
     }
 
     /// The query of `GET /v1/evidence`.
     #[derive(Debug, Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]
-    pub struct EvidenceQuery {
+    pub(super) struct EvidenceQuery {
         /// The cursor to go on behind.
-        pub after: Option<String>,
+        pub(super) after: Option<String>,
         /// How many, at most and usually 1,000.
-        pub limit: Option<u64>,
+        pub(super) limit: Option<u64>,
     }
 }
 

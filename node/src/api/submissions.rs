@@ -31,17 +31,17 @@ objects! {
     /// The query of `GET /v1/competitions/{id}/submissions`.
     #[derive(Debug, Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]
-    pub struct SubmissionsQuery {
+    pub(super) struct SubmissionsQuery {
         /// Only those of this registration.
-        pub registration: Option<RegistrationId>,
+        pub(super) registration: Option<RegistrationId>,
         /// Only those of this account.
-        pub competitor: Option<AccountId>,
+        pub(super) competitor: Option<AccountId>,
         /// Only those in this state.
-        pub state: Option<String> = ["waiting", "verifying", "ready", "accepted", "refused"],
+        pub(super) state: Option<String> = ["waiting", "verifying", "ready", "accepted", "refused"],
         /// The cursor to go on behind.
-        pub after: Option<String>,
+        pub(super) after: Option<String>,
         /// How many of those in blocks, 50 when it is not said, at most 200. Those in no block stand on the last page.
-        pub limit: Option<u64>,
+        pub(super) limit: Option<u64>,
     }
 }
 

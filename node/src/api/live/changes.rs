@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use agon_protocol::codec::Encode;
 use agon_protocol::digest::{CompetitionId, TransactionId};
 use agon_protocol::state::State;
 use agon_protocol::transition::Event;
@@ -37,6 +38,8 @@ impl Seen {
         let state = shared.api.ledger.state();
         let time = next_block_time(&state);
         let phases = state.competitions();
+        // a store that cannot be read says so at the next look
+        let evidence = shared.api.ledger.evidence().unwrap_or_default();
         let proofs = shared.api.mempool.proofs(|_| true).into_iter();
         Self {
             height: state.height().get(),
@@ -51,7 +54,7 @@ impl Seen {
                     )
                 })
                 .collect(),
-            evidence: BTreeSet::new(),
+            evidence: evidence.iter().map(Encode::to_bytes).collect(),
         }
     }
 

@@ -40,11 +40,11 @@ objects! {
     /// The query of `GET /v1/events`.
     #[derive(Debug, Clone, Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]
-    pub struct EventsQuery {
+    pub(in crate::api) struct EventsQuery {
         /// Of events that are about a competition, only those about this one.
-        pub competition: Option<CompetitionId>,
+        pub(in crate::api) competition: Option<CompetitionId>,
         /// Only these kinds, with commas between.
-        pub kinds: Option<String>,
+        pub(in crate::api) kinds: Option<String>,
     }
 }
 

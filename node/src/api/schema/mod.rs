@@ -192,22 +192,22 @@ macro_rules! objects {
         $(#[doc = $about:literal])*
         #[derive($($derive:ident),* $(,)?)]
         $(#[serde($($on:tt)*)])?
-        pub struct $Name:ident {
+        $seen:vis struct $Name:ident {
             $(
                 $(#[doc = $doc:literal])*
                 $(#[serde($($serde:tt)*)])*
-                pub $field:ident: $Type:ty $(= [$($word:literal),* $(,)?])?,
+                $shown:vis $field:ident: $Type:ty $(= [$($word:literal),* $(,)?])?,
             )*
         }
     )*) => {$(
         $(#[doc = $about])*
         #[derive($($derive),*)]
         $(#[serde($($on)*)])?
-        pub struct $Name {
+        $seen struct $Name {
             $(
                 $(#[doc = $doc])*
                 $(#[serde($($serde)*)])*
-                pub $field: $Type,
+                $shown $field: $Type,
             )*
         }
 
