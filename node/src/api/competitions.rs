@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use agon_protocol::competition::{Competition, Ending};
-use agon_protocol::digest::CompetitionId;
+use agon_protocol::digest::{CompetitionId, RegistrationId};
 use agon_protocol::identity::AccountId;
 use agon_protocol::limits::MAX_REGISTRATIONS;
 use agon_protocol::state::State as Ledger;
@@ -217,10 +217,9 @@ pub(super) async fn details(
     let state = server.api.ledger.state();
     let competition = find(&state, id)?;
     let time = next_block_time(&state);
-    let waiting = server
-        .api
-        .mempool
-        .proofs(|registration| competition.registration(registration).is_some());
+    let standing = server.standings.of(&competition);
+    let mine = |id: &RegistrationId| standing.reasons.registration(id).is_some();
+    let waiting = server.api.mempool.proofs(mine);
     let ended = competition.clone();
     let paid = blocking(move || payments(&server, &ended)).await?;
     Ok(Json(CompetitionAnswer {
@@ -330,7 +329,7 @@ pub(super) async fn registrations(
 
 pub(super) async fn registration(
     State(server): State<Server>,
-    Id(id): Id<agon_protocol::digest::RegistrationId>,
+    Id(id): Id<RegistrationId>,
 ) -> Result<Json<RegistrationView>, ApiError> {
     let state = server.api.ledger.state();
     let competition = state

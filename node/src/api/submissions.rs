@@ -1,14 +1,18 @@
 //! Submitted proofs: in blocks, waiting, or refused by this node, with the reason and this node's own verification.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use agon_protocol::competition::BlobRef;
-use agon_protocol::competition::{Competition, Registration, Submission};
+use agon_protocol::block::Block;
+use agon_protocol::codec::Decode;
+use agon_protocol::competition::{BlobRef, Competition, Registration, Submission};
 use agon_protocol::digest::{CompetitionId, RegistrationId, TransactionId};
 use agon_protocol::identity::AccountId;
 use agon_protocol::judge::{ProofClaim, Question, Verdict};
 use agon_protocol::metric::Tally;
+use agon_protocol::state::State as Ledger;
 use agon_protocol::statement::Context;
+use agon_protocol::transactions::Action;
 use agon_protocol::units::Height;
 use axum::Json;
 use axum::extract::State;
@@ -21,8 +25,9 @@ use super::listing::{Asked, Listed, cursor, limit};
 use super::schema::objects;
 use super::types::{ProofBlob, SubmissionView, Verified};
 use super::{Api, Id, Server, blocking, views};
-use crate::ledger::{Store, StoreError};
+use crate::ledger::{LedgerError, Store, StoreError};
 use crate::mempool::{Known, Refused, Stage, WaitingProof};
+use crate::reasons::Reasons;
 
 /// All states, as a filter names them.
 const STATES: [&str; 5] = ["waiting", "verifying", "ready", "accepted", "refused"];
@@ -129,7 +134,7 @@ fn page(
         }
         body.push(reader.in_block(registration, submission, place.index)?);
     }
-    for view in reader.in_no_block() {
+    for view in reader.in_no_block(&standing.reasons) {
         if query.wants(&view.registration, &view.competitor, &view.state) {
             body.push(view);
         }
@@ -166,18 +171,14 @@ pub(super) fn look_up(api: &Api, id: &TransactionId) -> Result<SubmissionView, A
     // the pool first: what a block takes between the two looks is found in the ledger
     let known = api.mempool.known(id);
     let state = api.ledger.state();
-    let mut competitions = state.competitions();
-    let committed = competitions.find_map(|competition| {
-        let mut registrations = competition.registrations.iter();
-        registrations.find_map(|registration| {
-            let mut submissions = registration.submissions.iter();
-            let submission = submissions.find(|one| one.transaction == *id)?;
-            Some((competition, registration, submission))
-        })
-    });
-    if let Some((competition, registration, submission)) = committed {
-        let index = api.ledger.store().transaction(id)?.map(|(_, index)| index);
-        return Reader::new(api, competition).in_block(registration, submission, index);
+    if let Some((competition, registration)) = committed(api, &state, id)? {
+        let record = competition.registration(&registration);
+        let mut submissions = record.iter().flat_map(|record| &record.submissions);
+        let submission = submissions.find(|one| one.transaction == *id);
+        if let (Some(record), Some(submission)) = (record, submission) {
+            let index = api.ledger.store().transaction(id)?.map(|(_, index)| index);
+            return Reader::new(api, &competition).in_block(record, submission, index);
+        }
     }
     let of_registration = |registration: &RegistrationId| {
         let registration = state.registration(registration)?;
@@ -200,6 +201,39 @@ pub(super) fn look_up(api: &Api, id: &TransactionId) -> Result<SubmissionView, A
         }
         _ => Err(no_submission(id)),
     }
+}
+
+/// The competition and registration of a submission that is in a block.
+fn committed(
+    api: &Api,
+    state: &Ledger,
+    id: &TransactionId,
+) -> Result<Option<(Arc<Competition>, RegistrationId)>, ApiError> {
+    if let Some((height, index)) = api.ledger.store().transaction(id)? {
+        let Some(certified) = api.ledger.certified(Height::new(height))? else {
+            return Ok(None);
+        };
+        let block = Block::from_bytes(&certified.block).map_err(LedgerError::from)?;
+        let signed = block.transactions.get(index as usize);
+        let Some(Action::SubmitProof { registration, .. }) =
+            signed.map(|signed| &signed.transaction.action)
+        else {
+            return Ok(None);
+        };
+        let found = state.registration(registration);
+        let found = found.and_then(|found| state.shared_competition(&found.competition));
+        return Ok(found.map(|found| (found, *registration)));
+    }
+    if api.ledger.first().get() <= 1 {
+        return Ok(None);
+    }
+    // the blocks before the snapshot are not here, the state has what they left
+    let found = state.competitions().find_map(|competition| {
+        let mut registrations = competition.registrations.iter();
+        let is = |one: &&Registration| one.submissions.iter().any(|one| one.transaction == *id);
+        Some((competition.clone(), registrations.find(is)?.id))
+    });
+    Ok(found)
 }
 
 fn no_submission(id: &TransactionId) -> ApiError {
@@ -307,8 +341,8 @@ impl<'a> Reader<'a> {
     }
 
     /// Waiting and refused submissions of the competition.
-    fn in_no_block(&self) -> Vec<SubmissionView> {
-        let mine = |id: &RegistrationId| self.competition.registration(id).is_some();
+    fn in_no_block(&self, reasons: &Reasons) -> Vec<SubmissionView> {
+        let mine = |id: &RegistrationId| reasons.registration(id).is_some();
         let waiting = self.api.mempool.proofs(mine);
         let mut views: Vec<_> = waiting.into_iter().map(|one| self.waiting(one)).collect();
         let mut refused = self.api.mempool.refused_proofs();
