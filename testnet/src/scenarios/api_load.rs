@@ -114,16 +114,16 @@ fn subject(
     let host = accounts.remove(0);
     let contest = Contest::sign(host, Task::new(stage.settings.seed)?, &Terms::new(windows))?;
     contest.open(clients)?;
-    let (mut account, mut transaction) = (contest.host.id(), contest.opening.id());
+    let mut account = contest.host.id();
     for (number, competitor) in (0_u32..).zip(accounts.iter_mut().take(COMPETITORS)) {
         let register = Action::Register {
             competition: contest.id,
             model: ModelDigest::of(&number.to_le_bytes()),
         };
-        transaction = competitor.act(clients[0], register, FINAL_LIMIT)?;
+        competitor.act(clients[0], register, FINAL_LIMIT)?;
         account = competitor.id();
     }
-    Ok(paths(&contest.id, &account, &transaction))
+    Ok(paths(&contest.id, &account, &contest.opening.id()))
 }
 
 fn paths(

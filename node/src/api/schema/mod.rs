@@ -8,18 +8,18 @@ mod known;
 use serde_json::{Map, Value, json};
 
 /// Something that the document of the API describes.
-pub trait Described {
+pub(crate) trait Described {
     /// Its schema: whole, or a reference to one that is now among `schemas`.
     fn schema(schemas: &mut Schemas) -> Value;
 }
 
 /// The schemas that have names.
 #[derive(Debug, Default)]
-pub struct Schemas(Map<String, Value>);
+pub(crate) struct Schemas(Map<String, Value>);
 
 impl Schemas {
     /// A reference to the schema of this name, which `make` makes when it is not here yet.
-    pub fn named(&mut self, name: &str, make: impl FnOnce(&mut Self) -> Value) -> Value {
+    pub(crate) fn named(&mut self, name: &str, make: impl FnOnce(&mut Self) -> Value) -> Value {
         if !self.0.contains_key(name) {
             // holds the place, so that a schema may refer to itself
             self.0.insert(name.to_owned(), Value::Null);
@@ -30,12 +30,12 @@ impl Schemas {
     }
 
     /// All of them, by name.
-    pub fn into_map(self) -> Map<String, Value> {
+    pub(crate) fn into_map(self) -> Map<String, Value> {
         self.0
     }
 
     /// Takes a schema out again, of which there is only a reference.
-    pub fn remove(&mut self, reference: &Value) -> Value {
+    pub(crate) fn remove(&mut self, reference: &Value) -> Value {
         let name = reference["$ref"].as_str().unwrap_or_default();
         let name = name.rsplit('/').next().unwrap_or_default();
         self.0.remove(name).unwrap_or_default()
@@ -48,14 +48,14 @@ impl Schemas {
 }
 
 /// A line of documentation comments as one text.
-pub fn words(lines: &[&str]) -> String {
+pub(crate) fn words(lines: &[&str]) -> String {
     let lines: Vec<_> = lines.iter().map(|line| line.trim()).collect();
     lines.join(" ").replace('`', "")
 }
 
 /// An object's schema that is being put together.
 #[derive(Debug)]
-pub struct Object {
+pub(crate) struct Object {
     about: String,
     properties: Map<String, Value>,
     required: Vec<Value>,
@@ -63,7 +63,7 @@ pub struct Object {
 
 impl Object {
     /// One without fields.
-    pub fn new(about: &[&str]) -> Self {
+    pub(crate) fn new(about: &[&str]) -> Self {
         Self {
             about: words(about),
             properties: Map::new(),
@@ -72,7 +72,7 @@ impl Object {
     }
 
     /// Adds a field. `serde` are the attributes that say how it is written, `among` the only values it has, if they are few.
-    pub fn field<T: Described>(
+    pub(crate) fn field<T: Described>(
         &mut self,
         schemas: &mut Schemas,
         name: &str,
@@ -127,7 +127,7 @@ impl Object {
     }
 
     /// The schema.
-    pub fn finish(self) -> Value {
+    pub(crate) fn finish(self) -> Value {
         json!({
             "type": "object",
             "description": self.about,
@@ -240,22 +240,22 @@ mod tests {
     objects! {
         /// The inner one.
         #[derive(Debug, Serialize, Deserialize)]
-        pub struct Inner {
+        pub(super) struct Inner {
             /// A word.
-            pub word: String = ["a", "b"],
+            pub(super) word: String = ["a", "b"],
         }
 
         /// The outer one.
         #[derive(Debug, Serialize, Deserialize)]
-        pub struct Outer {
+        pub(super) struct Outer {
             /// Merged.
             #[serde(flatten)]
-            pub inner: Inner,
+            pub(super) inner: Inner,
             /// May be missing.
             #[serde(default, skip_serializing_if = "Option::is_none")]
-            pub number: Option<u32>,
+            pub(super) number: Option<u32>,
             /// Some `words`.
-            pub list: Vec<Option<String>>,
+            pub(super) list: Vec<Option<String>>,
         }
     }
 
