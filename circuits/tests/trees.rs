@@ -14,7 +14,7 @@ use agon_protocol::statement::Task;
 use proptest::prelude::*;
 
 /// Files of `fixtures/trees`, with the data that they were trained on.
-const MODELS: [(&str, &str, &str); 21] = [
+const MODELS: [(&str, &str, &str); 22] = [
     ("boosting", "onnx", "wine"),
     ("boosting_binary", "onnx", "breast_cancer"),
     ("extra_trees", "onnx", "digits"),
@@ -25,6 +25,7 @@ const MODELS: [(&str, &str, &str); 21] = [
     ("lightgbm_forest", "txt", "wine"),
     ("lightgbm_values", "txt", "diabetes"),
     ("newer_operator", "onnx", "diabetes"),
+    ("positive_leaves", "onnx", "breast_cancer"),
     ("scaled_forest", "onnx", "wine"),
     ("scaled_min_max", "onnx", "diabetes"),
     ("sk_dtree_bc", "onnx", "breast_cancer"),

@@ -8,6 +8,8 @@
 //! **Rounding.** With leaves `round(v·2^s)` and T trees the sum differs from `2^s·(Σ v + base)` by at most `(T + 1)/2`; the last
 //! rounding adds less than one unit of the result. [`IntegerEnsemble::error_bound`] is their sum.
 
+use std::collections::BTreeMap;
+
 use agon_protocol::statement::{InputEncoding, Task};
 use thiserror::Error;
 
@@ -258,7 +260,8 @@ impl IntegerEnsemble {
                 self.clamp(rows, features)
             }
             Decision::Above(_) | Decision::Largest => {
-                while self.spans() >= RESULT_SPAN {
+                let bounds = self.bounds();
+                while self.span(bounds) >= RESULT_SPAN {
                     self.shift += 1;
                     // what is above 0 stays above 0
                     self.offset = match self.pair {
@@ -273,7 +276,8 @@ impl IntegerEnsemble {
 
     /// Clamps predictions to a range around what is seen, if not all that are possible lie close enough together.
     fn clamp(&mut self, rows: &[f64], features: usize) -> bool {
-        if self.spans() < RESULT_SPAN {
+        let bounds = self.bounds();
+        if self.span(bounds) < RESULT_SPAN {
             return true;
         }
         let seen = rows.chunks_exact(features);
@@ -283,7 +287,7 @@ impl IntegerEnsemble {
         };
         let middle = low + (high - low) / 2;
         let (least, most) = (middle - RESULT_SPAN / 2 + 1, middle + RESULT_SPAN / 2 - 1);
-        let (lowest, highest) = self.bounds();
+        let (lowest, highest) = bounds;
         // beyond the clamp a proof holds as much again on either side
         let holds = self.rounded(lowest) > least - RESULT_SPAN
             && self.rounded(highest) < most + RESULT_SPAN
@@ -295,26 +299,9 @@ impl IntegerEnsemble {
 
     /// The least and the largest sum that any sample can have, among all outputs.
     fn bounds(&self) -> (i64, i64) {
-        let mut low = self.base.clone();
-        let mut high = self.base.clone();
+        let (mut low, mut high) = (self.base.clone(), self.base.clone());
         for tree in &self.trees {
-            let mut ends = vec![None; self.base.len()];
-            let leaves = tree.iter().filter_map(|node| match node {
-                Node::Leaf(values) => Some(values),
-                Node::Branch { .. } => None,
-            });
-            for values in leaves {
-                let mut own = vec![0; ends.len()];
-                values
-                    .iter()
-                    .for_each(|(output, value)| own[*output] += value);
-                for (ends, own) in ends.iter_mut().zip(own) {
-                    let (least, most) = ends.unwrap_or((own, own));
-                    *ends = Some((own.min(least), own.max(most)));
-                }
-            }
-            for (output, ends) in ends.into_iter().enumerate() {
-                let (least, most) = ends.unwrap_or((0, 0));
+            for (output, (least, most)) in ends(tree) {
                 low[output] += least;
                 high[output] += most;
             }
@@ -325,9 +312,8 @@ impl IntegerEnsemble {
         (low, high)
     }
 
-    /// How far results can lie apart.
-    fn spans(&self) -> i64 {
-        let (low, high) = self.bounds();
+    /// How far results can lie apart whose sums lie between two.
+    fn span(&self, (low, high): (i64, i64)) -> i64 {
         self.rounded(high) - self.rounded(low)
     }
 
@@ -380,6 +366,33 @@ impl IntegerEnsemble {
     pub fn resolution(&self) -> f64 {
         power_of_two(self.shift as i32 - self.scale)
     }
+}
+
+/// The least and the largest value that a tree adds to each output that any of its leaves names.
+fn ends(tree: &[Node]) -> BTreeMap<usize, (i64, i64)> {
+    let mut ends: BTreeMap<usize, (i64, i64, usize)> = BTreeMap::new();
+    let mut leaves = 0;
+    for node in tree {
+        let Node::Leaf(values) = node else { continue };
+        leaves += 1;
+        let mut own = BTreeMap::new();
+        for (output, value) in values {
+            *own.entry(*output).or_insert(0) += value;
+        }
+        for (output, value) in own {
+            let (least, most, count) = ends.entry(output).or_insert((value, value, 0));
+            (*least, *most) = (value.min(*least), value.max(*most));
+            *count += 1;
+        }
+    }
+    let all = ends.into_iter().map(|(output, (least, most, count))| {
+        // a leaf that does not name the output adds 0 to it
+        match count < leaves {
+            true => (output, (least.min(0), most.max(0))),
+            false => (output, (least, most)),
+        }
+    });
+    all.collect()
 }
 
 fn leaf<'a>(tree: &'a [Node], keys: &[i64]) -> &'a [(usize, i64)] {

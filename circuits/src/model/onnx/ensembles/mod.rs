@@ -127,12 +127,14 @@ impl Reader<'_> {
                 (1, leaves.map(|(id, values)| (id, alone(values))).collect())
             }
         };
+        let link = self.link(text(self.node, "post_transform", "NONE"))?;
         let positive = |values: &Vec<(usize, f64)>| values.iter().all(|(_, value)| *value >= 0.0);
-        let shares = leaves.values().all(positive);
+        let shares = link == Link::Identity && leaves.values().all(positive);
         let decision = match (single, shares) {
             (false, _) => Decision::Largest,
-            // the rule of onnxruntime, which what exports trees relies on
+            // a forest's share of one class; onnxruntime has the same rule
             (true, true) => Decision::Above(0.5),
+            // a booster's sum, whatever signs its leaves have: onnxruntime would ask for 0.5 if all were positive
             (true, false) => Decision::Above(0.0),
         };
         let base = match (single, base.len()) {
@@ -147,7 +149,6 @@ impl Reader<'_> {
                 )));
             }
         };
-        let link = self.link(text(self.node, "post_transform", "NONE"))?;
         Ok(EnsembleParts {
             features,
             precision: Precision::Single,
