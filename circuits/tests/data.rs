@@ -5,8 +5,8 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use agon_circuits::data::{DataError, LEVELS, Table, encode, fit_encoding, load};
-use agon_protocol::statement::FeatureEncoding;
+use agon_circuits::data::{DataError, LEVELS, Table, decode, encode, fit_encoding, load};
+use agon_protocol::statement::{Dataset, FeatureEncoding, Task};
 use tempfile::TempDir;
 
 fn fixture(path: &str) -> PathBuf {
@@ -345,5 +345,34 @@ fn extreme_features_are_encoded_or_refused_but_never_wrap() {
     assert!(matches!(
         fit(&[0.0, f64::NAN]),
         Err(DataError::NotFinite { row: 1, .. })
+    ));
+}
+
+#[test]
+fn decoded_rows_are_encoded_as_the_same_integers() {
+    let table = Table {
+        width: 3,
+        features: vec![0.1, -3.0, 1e-300, 16.0, 0.0, 1_234_567.125],
+        labels: Some(vec![-2.625, 7.0]),
+    };
+    let file = agon_circuits::data::DataFile {
+        train: None,
+        test: table,
+    };
+    let encoding = fit_encoding(&file).unwrap();
+    for task in [Task::Regression { exponent: -3 }, Task::from(8)] {
+        let mut rows = file.test.clone();
+        if task.classes().is_some() {
+            rows.labels = Some(vec![0.0, 7.0]);
+        }
+        let encoded = encode(&encoding, &rows, task).unwrap();
+        let decoded = decode(&encoding, &encoded).unwrap();
+        assert_eq!(decoded.labels, rows.labels);
+        assert_eq!(encode(&encoding, &decoded, task).unwrap(), encoded);
+    }
+    let narrow = Dataset::new(1, 2, vec![0], vec![0]).unwrap();
+    assert!(matches!(
+        decode(&encoding, &narrow),
+        Err(DataError::EncodingWidth { .. })
     ));
 }

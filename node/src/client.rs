@@ -3,6 +3,7 @@
 //! It speaks the objects of [`crate::api::types`], limits what it reads, gives every request a timeout, and never uses a
 //! proxy: a node is on this machine or reached by an address that its user typed.
 
+use std::io::Read;
 use std::time::Duration;
 
 use agon_protocol::codec::Encode;
@@ -12,8 +13,8 @@ use agon_protocol::identity::AccountId;
 use agon_protocol::transactions::SignedTransaction;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
-use ureq::Agent;
 use ureq::http::Response;
+use ureq::{Agent, SendBody};
 
 use crate::api::types::{
     AccountView, Admitted, BlockView, CertificateAnswer, CompetitionSummary, CompetitionView,
@@ -33,6 +34,8 @@ const MAX_JSON: u64 = 64 << 20;
 const MAX_PAGES: usize = 10_000;
 /// Above a block of the largest size with a certificate of the largest validator set.
 const MAX_CERTIFIED: u64 = 8 << 20;
+/// Bytes between two reports of a transfer.
+const PIECE_BYTES: u64 = 256 << 10;
 
 /// Why a request failed.
 #[derive(Debug, Error)]
@@ -227,6 +230,20 @@ impl Client {
 
     /// Stores a blob with the node.
     pub fn put_blob(&self, bytes: &[u8]) -> Result<StoredBlob, ClientError> {
+        self.put_blob_reporting(bytes, &mut |_| {})
+    }
+
+    /// Stores a blob with the node; `report` is told how many bytes have gone.
+    pub fn put_blob_reporting(
+        &self,
+        bytes: &[u8],
+        report: &mut dyn FnMut(u64),
+    ) -> Result<StoredBlob, ClientError> {
+        let mut counted = Counted {
+            bytes,
+            gone: 0,
+            report,
+        };
         let answer = self
             .agent
             .put(self.address("/v1/blobs"))
@@ -234,7 +251,8 @@ impl Client {
             .timeout_global(Some(BLOB_TIMEOUT))
             .build()
             .content_type("application/octet-stream")
-            .send(bytes);
+            .header("content-length", bytes.len())
+            .send(SendBody::from_reader(&mut counted));
         let stored: StoredBlob = self.json(answer)?;
         if stored.id != BlobId::of(bytes) {
             return Err(ClientError::WrongBlob { id: stored.id });
@@ -244,6 +262,16 @@ impl Client {
 
     /// Fetches a blob of known length and checks it against its id.
     pub fn blob(&self, id: &BlobId, length: u64) -> Result<Vec<u8>, ClientError> {
+        self.blob_reporting(id, length, &mut |_| {})
+    }
+
+    /// Fetches a blob of known length and checks it against its id; `report` is told how many bytes have come.
+    pub fn blob_reporting(
+        &self,
+        id: &BlobId,
+        length: u64,
+        report: &mut dyn FnMut(u64),
+    ) -> Result<Vec<u8>, ClientError> {
         let answer = self
             .agent
             .get(self.address(&format!("/v1/blobs/{id}")))
@@ -251,7 +279,7 @@ impl Client {
             .timeout_global(Some(BLOB_TIMEOUT))
             .build()
             .call();
-        let bytes = self.body(answer, length)?;
+        let bytes = self.body_reporting(answer, length, report)?;
         if BlobId::of(&bytes) != *id {
             return Err(ClientError::WrongBlob { id: *id });
         }
@@ -311,15 +339,33 @@ impl Client {
         answer: Result<Response<ureq::Body>, ureq::Error>,
         limit: u64,
     ) -> Result<Vec<u8>, ClientError> {
+        self.body_reporting(answer, limit, &mut |_| {})
+    }
+
+    /// The same; `report` is told how many bytes have come.
+    fn body_reporting(
+        &self,
+        answer: Result<Response<ureq::Body>, ureq::Error>,
+        limit: u64,
+        report: &mut dyn FnMut(u64),
+    ) -> Result<Vec<u8>, ClientError> {
         let mut response = answer.map_err(|error| self.failed(&error))?;
         let status = response.status();
         let limit = if status.is_success() { limit } else { MAX_JSON };
-        let bytes = response
-            .body_mut()
-            .with_config()
-            .limit(limit.saturating_add(1))
-            .read_to_vec()
-            .map_err(|error| self.failed(&error))?;
+        let mut reader = response.body_mut().as_reader();
+        let mut bytes = Vec::new();
+        loop {
+            let left = limit.saturating_add(1) - bytes.len() as u64;
+            let read = reader
+                .by_ref()
+                .take(left.min(PIECE_BYTES))
+                .read_to_end(&mut bytes)
+                .map_err(|error| self.failed(&ureq::Error::Io(error)))?;
+            if read == 0 {
+                break;
+            }
+            report(bytes.len() as u64);
+        }
         if !status.is_success() {
             return Err(refusal(status.as_u16(), &bytes));
         }
@@ -340,6 +386,22 @@ impl Client {
             }
             _ => ClientError::Unreachable { url, cause },
         }
+    }
+}
+
+/// Bytes that go out, and who wants to know how many have gone.
+struct Counted<'a> {
+    bytes: &'a [u8],
+    gone: u64,
+    report: &'a mut dyn FnMut(u64),
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.bytes.read(buffer)?;
+        self.gone += read as u64;
+        (self.report)(self.gone);
+        Ok(read)
     }
 }
 

@@ -99,11 +99,15 @@ fn help_and_version_are_data() {
     ] {
         assert!(help.stdout.contains(command), "{command}");
     }
-    let version = world.run(&["--version"]);
-    assert_eq!(
-        version.stdout.trim_end(),
-        concat!("agon ", env!("CARGO_PKG_VERSION"))
-    );
+    let version = world.run(&["-V"]);
+    let name = concat!("agon ", env!("CARGO_PKG_VERSION"));
+    assert_eq!(version.stdout.trim_end(), name);
+    // with the commit as well, where it is known
+    let long = world.run(&["--version"]).stdout;
+    assert!(long.starts_with(name), "{long}");
+    for line in ["\nrules   version ", "\ntarget  "] {
+        assert!(long.contains(line), "{long}");
+    }
 }
 
 #[test]

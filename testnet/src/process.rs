@@ -61,6 +61,10 @@ fn command(program: &Path, arguments: &[&OsStr], log: &Path) -> Result<Command, 
         .arg(std::process::id().to_string())
         .env_remove("AGON_NODE")
         .env_remove("AGON_HOME")
+        .env_remove("AGON_KEY")
+        .env_remove("AGON_PROFILE")
+        // nobody's profile: an address that this user talks to is no part of a test network
+        .env("AGON_CONFIG", "/dev/null")
         .stdin(Stdio::null())
         .stderr(stderr);
     // of its own, so that Ctrl-C reaches this process alone, which then stops the others in order

@@ -235,6 +235,40 @@ pub fn encode(
     Ok(dataset.expect("sizes, targets and inputs were checked above"))
 }
 
+/// The rows that encoded ones stand for: each value is the one that was rounded to.
+///
+/// # Errors
+/// When the rows have another number of features than the encoding.
+pub fn decode(encoding: &InputEncoding, dataset: &Dataset) -> Result<Table, DataError> {
+    let width = encoding.width();
+    if dataset.width() != width {
+        return Err(DataError::EncodingWidth {
+            found: dataset.width(),
+            expected: width,
+        });
+    }
+    let value = |(encoded, rule): (&u16, &FeatureEncoding)| {
+        let exponent = i32::from(rule.exponent).clamp(*EXPONENTS.start(), *EXPONENTS.end());
+        (f64::from(*encoded) + rule.offset as f64) * power_of_two(exponent)
+    };
+    let row = |row: usize| dataset.input(row).iter().zip(&encoding.features).map(value);
+    let labels = match dataset.targets() {
+        Targets::Classes { labels, .. } => labels.iter().map(|label| f64::from(*label)).collect(),
+        Targets::Values { exponent, values } => {
+            let step = power_of_two(i32::from(*exponent));
+            values
+                .iter()
+                .map(|value| f64::from(*value) * step)
+                .collect()
+        }
+    };
+    Ok(Table {
+        width,
+        features: (0..dataset.samples()).flat_map(row).collect(),
+        labels: Some(labels),
+    })
+}
+
 fn encode_targets(labels: &[f64], task: Task) -> Result<Targets, DataError> {
     let labels = labels.iter().enumerate();
     match task {

@@ -17,7 +17,7 @@ use agon_protocol::limits::{MAX_CELLS, MAX_CLASSES, MAX_FEATURES, MAX_SAMPLES};
 use thiserror::Error;
 
 pub(crate) use encoding::power_of_two;
-pub use encoding::{Answers, LEVELS, encode, fit_encoding, fit_task};
+pub use encoding::{Answers, LEVELS, decode, encode, fit_encoding, fit_task};
 pub use npy::NpyError;
 
 /// Largest data file that is opened.

@@ -1,4 +1,4 @@
-//! Where words go: results to stdout, as text or as one line of JSON; notes and progress to stderr.
+//! Where words go: results to stdout, as text, as one line of JSON or as CSV; notes and progress to stderr.
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
@@ -7,26 +7,61 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde::Serialize;
 
+use super::csv::to_csv;
+
+/// What a result looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// For people.
+    Text,
+    /// One line of JSON.
+    Json,
+    /// A header and a line for each item.
+    Csv,
+}
+
 /// The two streams of a command.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Console {
-    json: bool,
+    form: Form,
 }
 
 impl Console {
-    pub(crate) fn new(json: bool) -> Self {
-        Self { json }
+    pub(crate) fn new(form: Form) -> Self {
+        Self { form }
+    }
+
+    /// Whether results are for people.
+    pub(crate) fn is_for_people(&self) -> bool {
+        self.form == Form::Text
     }
 
     /// Prints a command's result to stdout.
     pub(crate) fn result<T: Serialize + Display>(&self, value: &T) {
-        let text = if self.json {
-            serde_json::to_string(value).expect("results are plain structures with text keys")
-        } else {
-            value.to_string()
+        self.listing(value, value, &[]);
+    }
+
+    /// Prints a result that is a list, or holds one: `rows` is what CSV shows, `columns` its header when there is none.
+    pub(crate) fn listing<T, R>(&self, value: &T, rows: &R, columns: &[&str])
+    where
+        T: Serialize + Display,
+        R: Serialize + ?Sized,
+    {
+        let text = match self.form {
+            Form::Text => value.to_string(),
+            Form::Json => {
+                serde_json::to_string(value).expect("results are plain structures with text keys")
+            }
+            Form::Csv => to_csv(rows, columns),
         };
         // a reader that went away (`agon … | head`) is no failure of the command
         let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+    }
+
+    /// Prints bytes to stdout as they are: a script for a shell.
+    pub(crate) fn bytes(&self, bytes: &[u8]) {
+        // a reader that went away is no failure of the command
+        let _ = std::io::stdout().write_all(bytes);
     }
 
     /// Tells a person what is happening.
@@ -51,6 +86,15 @@ impl Console {
         self.progress(ProgressBar::new(length), style, message)
     }
 
+    /// A bar for bytes that come or go, with the time that the rest will take.
+    pub(crate) fn transfer(&self, bytes: u64, message: impl Into<String>) -> ProgressBar {
+        self.progress(
+            ProgressBar::new(bytes),
+            style("{msg:28} [{bar:30}] {bytes} of {total_bytes}, {eta} left"),
+            message.into(),
+        )
+    }
+
     /// A spinner for work of unknown length.
     pub(crate) fn spinner(&self, message: impl Into<String>) -> ProgressBar {
         self.progress(
@@ -66,7 +110,7 @@ impl Console {
         style: ProgressStyle,
         message: impl Into<std::borrow::Cow<'static, str>>,
     ) -> ProgressBar {
-        if self.json || !std::io::stderr().is_terminal() {
+        if !self.is_for_people() || !std::io::stderr().is_terminal() {
             bar.set_draw_target(ProgressDrawTarget::hidden());
             return bar;
         }

@@ -61,7 +61,7 @@ pub(crate) fn run(arguments: &ExplainArguments, session: &Session) -> Result<Out
     let explained = explained.map_err(failure)?.ok_or_else(|| {
         Failure::new(
             format!("there is no competition {competition} in this chain"),
-            "`agon competition list` shows the competitions of a node",
+            "`agon competitions list` shows the competitions of a node",
         )
     })?;
     session.console.result(&Explained(explained));

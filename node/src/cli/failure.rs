@@ -12,6 +12,8 @@ use thiserror::Error;
 pub(crate) struct Failure {
     cause: String,
     next: String,
+    /// Whether the same may work a little later.
+    transient: bool,
 }
 
 impl Failure {
@@ -20,7 +22,19 @@ impl Failure {
         Self {
             cause: cause.to_string(),
             next: next.to_string(),
+            transient: false,
         }
+    }
+
+    /// Marks a failure that waiting may mend.
+    pub(crate) fn transient(mut self) -> Self {
+        self.transient = true;
+        self
+    }
+
+    /// Whether waiting may mend it.
+    pub(crate) fn is_transient(&self) -> bool {
+        self.transient
     }
 
     /// Puts what was being done before the cause.
@@ -31,7 +45,7 @@ impl Failure {
 
     /// Writes `error: …` and `next: …` to stderr.
     pub(crate) fn print(&self) {
-        let Self { cause, next } = self;
+        let Self { cause, next, .. } = self;
         // nobody is left to tell when stderr is closed
         let _ = writeln!(std::io::stderr(), "error: {cause}\nnext: {next}");
     }
@@ -66,6 +80,12 @@ impl From<ClientError> for Failure {
                 "use another node: this one serves corrupt data".to_owned()
             }
         };
-        Self::new(error, next)
+        let transient =
+            matches!(error, ClientError::Unreachable { .. }) || error.is_back_pressure();
+        let failure = Self::new(error, next);
+        match transient {
+            true => failure.transient(),
+            false => failure,
+        }
     }
 }

@@ -19,53 +19,60 @@ use agon_node::config::{ADDRESSES_FILE, ApiConfig};
 use agon_node::keys::{AccountKey, KeyError};
 
 use super::failure::{Failure, Next};
+use super::settings::{Origin, Set, Settings};
 
-/// Resolved common flags.
+/// Whoever acts: a folder, an account, and a node.
 #[derive(Debug)]
 pub(crate) struct Home {
-    folder: PathBuf,
-    node: Option<String>,
-    key: Option<PathBuf>,
+    folder: Set<PathBuf>,
+    node: Option<Set<String>>,
+    key: Option<Set<PathBuf>>,
 }
 
 impl Home {
-    pub(crate) fn new(
-        folder: Option<PathBuf>,
-        node: Option<String>,
-        key: Option<PathBuf>,
-    ) -> Result<Self, Failure> {
-        if let Some(url) = &node
-            && !url.starts_with("http://")
-        {
-            return Err(Failure::new(
-                format!("{url} is not the address of a node's API"),
-                format!("write it as {}", default_url()),
-            ));
-        }
-        let folder = folder
-            .or_else(|| std::env::home_dir().map(|home| home.join(".agon")))
-            .ok_or_else(|| {
-                Failure::new(
-                    "this user has no home folder",
-                    "name a folder with --home DIR",
-                )
-            })?;
+    pub(crate) fn new(settings: Settings) -> Result<Self, Failure> {
+        let Settings { home, node, key } = settings;
+        let default = || {
+            std::env::home_dir().map(|home| Set {
+                value: home.join(".agon"),
+                origin: Origin::Default,
+            })
+        };
+        let folder = home.or_else(default).ok_or_else(|| {
+            Failure::new(
+                "this user has no home folder",
+                "name a folder with --home DIR",
+            )
+        })?;
         Ok(Self { folder, node, key })
     }
 
     /// The folder itself.
     pub(crate) fn folder(&self) -> &Path {
-        &self.folder
+        &self.folder.value
+    }
+
+    /// Who named the folder.
+    pub(crate) fn folder_origin(&self) -> Origin {
+        self.folder.origin
     }
 
     /// Where `agon node` keeps its data when no folder is named.
     pub(crate) fn node_folder(&self) -> PathBuf {
-        self.folder.join("node")
+        self.folder().join("node")
     }
 
     /// The file of the account key.
     pub(crate) fn key_path(&self) -> PathBuf {
-        self.key.clone().unwrap_or_else(|| self.folder.join("key"))
+        self.key_setting().0
+    }
+
+    /// The file of the account key, and who named it.
+    pub(crate) fn key_setting(&self) -> (PathBuf, &'static str) {
+        match &self.key {
+            Some(key) => (key.value.clone(), key.origin.name()),
+            None => (self.folder().join("key"), Origin::Default.name()),
+        }
     }
 
     /// The account key.
@@ -76,17 +83,21 @@ impl Home {
 
     /// The node to talk to: the one named, the one that runs from this folder, or the one on the usual port.
     pub(crate) fn client(&self) -> Client {
-        let url = self
-            .node
-            .clone()
-            .or_else(|| own_node(&self.node_folder()))
-            .unwrap_or_else(default_url);
-        Client::new(&url)
+        Client::new(&self.node_setting().0)
+    }
+
+    /// The address of that node, and who named it.
+    pub(crate) fn node_setting(&self) -> (String, &'static str) {
+        match (&self.node, own_node(&self.node_folder())) {
+            (Some(node), _) => (node.value.clone(), node.origin.name()),
+            (None, Some(own)) => (own, "node of this home"),
+            (None, None) => (default_url(), Origin::Default.name()),
+        }
     }
 
     /// The host's key of a competition's sealed test set.
     pub(crate) fn data_key_path(&self, competition: &impl std::fmt::Display) -> PathBuf {
-        self.folder
+        self.folder()
             .join("competitions")
             .join(format!("{competition}.key"))
     }
@@ -96,7 +107,7 @@ impl Home {
         &self,
         competition: &impl std::fmt::Display,
     ) -> Result<PathBuf, Failure> {
-        let folder = self.folder.join("competitions");
+        let folder = self.folder().join("competitions");
         fs::create_dir_all(&folder)
             .map_err(|error| format!("cannot make {}: {error}", folder.display()))
             .next("choose a home that you may write to with --home DIR")?;
@@ -105,7 +116,7 @@ impl Home {
 
     /// Where registrations are kept.
     pub(crate) fn registrations(&self) -> PathBuf {
-        self.folder.join("registrations")
+        self.folder().join("registrations")
     }
 }
 
@@ -120,7 +131,7 @@ pub(crate) fn generator_cache() -> PathBuf {
 }
 
 /// The API of a node on this machine with default settings.
-fn default_url() -> String {
+pub(crate) fn default_url() -> String {
     format!("http://{}", ApiConfig::default().listen)
 }
 

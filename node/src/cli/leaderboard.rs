@@ -3,41 +3,105 @@
 use std::fmt;
 
 use agon_node::api::types::Leaderboard;
-use agon_protocol::digest::CompetitionId;
+use agon_protocol::digest::{CompetitionId, RegistrationId};
+use agon_protocol::identity::AccountId;
 use agon_protocol::metric::{Metric, Tally};
 use agon_protocol::statement::Task;
 use clap::Args;
 use serde::Serialize;
 
+use super::competitions::CompetitionName;
 use super::failure::Failure;
 use super::parse::describe_moment;
+use super::table::Table;
 use super::{Outcome, Session};
+
+/// A line of CSV.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    rank: u32,
+    competitor: AccountId,
+    registration: RegistrationId,
+    score: f64,
+    words: String,
+    tally: &'a Tally,
+    samples: u32,
+    height: u64,
+    prize: Option<u64>,
+}
+
+const COLUMNS: [&str; 9] = [
+    "rank",
+    "competitor",
+    "registration",
+    "score",
+    "words",
+    "tally",
+    "samples",
+    "height",
+    "prize",
+];
 
 #[derive(Debug, Args)]
 pub(crate) struct LeaderboardArguments {
-    /// The competition
-    competition: CompetitionId,
+    /// The competition: its id, or the first digits
+    competition: CompetitionName,
     /// Wait until the competition has ended
     #[arg(long)]
     wait: bool,
 }
 
+/// A leaderboard, for people and programs.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-struct Ranking(Leaderboard);
+pub(crate) struct Ranking(Leaderboard);
 
 pub(crate) fn run(arguments: &LeaderboardArguments, session: &Session) -> Result<Outcome, Failure> {
     let client = session.home.client();
-    let mut height = client.status()?.height;
-    let mut leaderboard = client.leaderboard(&arguments.competition)?;
+    let competition = arguments.competition.resolve(&client)?;
+    let ranking = match arguments.wait {
+        true => final_ranking(session, &competition)?,
+        false => Ranking(client.leaderboard(&competition)?),
+    };
+    session
+        .console
+        .listing(&ranking, &ranking.lines(), &COLUMNS);
+    Ok(Outcome::Done)
+}
+
+/// The ranking of a competition that has ended, which is waited for.
+pub(crate) fn final_ranking(
+    session: &Session,
+    competition: &CompetitionId,
+) -> Result<Ranking, Failure> {
+    let client = session.home.client();
     let spinner = session.console.spinner("waiting for the settlement");
-    while arguments.wait && !leaderboard.settled && !has_ended(&leaderboard.phase) {
+    let mut height = client.status()?.height;
+    let mut leaderboard = client.leaderboard(competition)?;
+    while !leaderboard.settled && !has_ended(&leaderboard.phase) {
         height = client.wait(height)?.height;
-        leaderboard = client.leaderboard(&arguments.competition)?;
+        leaderboard = client.leaderboard(competition)?;
     }
     spinner.finish_and_clear();
-    session.console.result(&Ranking(leaderboard));
-    Ok(Outcome::Done)
+    Ok(Ranking(leaderboard))
+}
+
+impl Ranking {
+    fn lines(&self) -> Vec<Line<'_>> {
+        let Leaderboard { metric, task, .. } = &self.0;
+        let entries = self.0.entries.iter().map(|entry| Line {
+            rank: entry.rank,
+            competitor: entry.competitor,
+            registration: entry.registration,
+            score: entry.score,
+            words: metric.describe(&entry.tally, entry.samples, task),
+            tally: &entry.tally,
+            samples: entry.samples,
+            height: entry.height,
+            prize: entry.prize,
+        });
+        entries.collect()
+    }
 }
 
 /// Whether a phase is one that nothing follows.
@@ -69,7 +133,7 @@ impl fmt::Display for Ranking {
             next_deadline,
             entries,
         } = &self.0;
-        write!(f, "competition {competition}: {phase}")?;
+        write!(f, "competition {competition}: {phase}, by {metric}")?;
         match next_deadline {
             Some(deadline) if !settled => {
                 writeln!(f, ", next deadline {}", describe_moment(*deadline))?
@@ -79,19 +143,16 @@ impl fmt::Display for Ranking {
         if entries.is_empty() {
             return write!(f, "no proven score yet");
         }
-        writeln!(f, "rank  {:<28}  prize     competitor", metric.to_string())?;
+        let mut table = Table::new(["rank", "score", "prize", "competitor"]).right([0, 2]);
         for entry in entries {
-            let score = score(metric, &entry.tally, *samples, task);
-            let prize = match entry.prize {
-                Some(prize) => prize.to_string(),
-                None => "-".to_owned(),
-            };
-            writeln!(
-                f,
-                "{:>4}  {score:<28}  {prize:<8}  {}",
-                entry.rank, entry.competitor
-            )?;
+            let prize = entry.prize.map(|prize| prize.to_string());
+            table.row([
+                entry.rank.to_string(),
+                score(metric, &entry.tally, *samples, task),
+                prize.unwrap_or_else(|| "-".to_owned()),
+                entry.competitor.to_string(),
+            ]);
         }
-        Ok(())
+        table.fmt(f)
     }
 }

@@ -5,42 +5,56 @@
 
 mod audit;
 mod block;
-mod competition;
+mod compete;
+mod competitions;
+mod config;
 mod console;
+mod csv;
+mod estimate;
 mod explain;
 mod failure;
 mod home;
+mod host;
 mod key;
 mod leaderboard;
+mod manual;
 mod model;
 mod node;
 mod parse;
+mod profile;
 mod progress;
 mod proof;
 mod register;
 mod registration;
 mod sender;
+mod settings;
 mod settlement;
 mod submit;
+mod table;
 mod task;
+mod transfer;
 mod validator;
+mod version;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use audit::of_folder as audit_folder;
 pub(crate) use console::Console;
+use console::Form;
 pub(crate) use failure::{Failure, Next};
 use home::Home;
 pub(crate) use leaderboard::score;
+use settings::Given;
 
 /// Model competitions without a trusted referee.
 #[derive(Debug, Parser)]
 #[command(
     name = "agon",
     version,
+    long_version = version::long_version(),
     propagate_version = true,
     max_term_width = 100,
     after_help = "Exit codes: 0 done, 1 negative verdict (invalid proof, refused submission, red audit), 2 bad input.\n\
@@ -59,6 +73,12 @@ struct Common {
     /// Print the result as JSON on stdout
     #[arg(long, global = true)]
     json: bool,
+    /// Print the result as CSV on stdout
+    #[arg(long, global = true, conflicts_with = "json")]
+    csv: bool,
+    /// Profile of `agon config` to use [default: the one of `agon config use`]
+    #[arg(long, global = true, value_name = "NAME", env = "AGON_PROFILE")]
+    profile: Option<String>,
     /// Folder for keys and secrets [default: ~/.agon]
     #[arg(long, global = true, value_name = "DIR", env = "AGON_HOME")]
     home: Option<PathBuf>,
@@ -66,7 +86,7 @@ struct Common {
     #[arg(long, global = true, value_name = "URL", env = "AGON_NODE")]
     node: Option<String>,
     /// Key of the account that acts [default: HOME/key]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", env = "AGON_KEY")]
     key: Option<PathBuf>,
     /// End when the process with this id, which must be the one that started this one, ends
     #[arg(long, global = true, hide = true, value_name = "PID")]
@@ -75,6 +95,20 @@ struct Common {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Acting(Box<ActingCommand>),
+    /// Show and set who acts and through which node
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Print a completion script for a shell
+    Completions(manual::CompletionsArguments),
+    /// Write manual pages
+    Man(manual::ManArguments),
+}
+
+/// Commands of somebody: with a home, an account, a node.
+#[derive(Debug, Subcommand)]
+enum ActingCommand {
     /// A whole competition on this machine: 4 validators, a host, 3 competitors, real proofs
     Demo(crate::demo::DemoArguments),
     /// Make and show account keys
@@ -89,9 +123,14 @@ enum Command {
     /// Check certified blocks
     #[command(subcommand)]
     Block(block::BlockCommand),
-    /// Open, list, show competitions; release their keys
-    #[command(subcommand, alias = "competitions")]
-    Competition(competition::CompetitionCommand),
+    /// List, show, download, enter, open competitions
+    #[command(subcommand, visible_alias = "competition")]
+    Competitions(competitions::CompetitionsCommand),
+    /// Enter a competition and see it through, unattended: register, wait for the key, prove, submit
+    Compete(compete::CompeteArguments),
+    /// Build a competition from a data file, check it, and open it
+    #[command(subcommand)]
+    Host(host::HostCommand),
     /// Commit to a model and enter a competition
     Register(register::RegisterArguments),
     /// Prove a registered model's score on the opened test set
@@ -135,31 +174,46 @@ pub(crate) struct Session {
 
 /// Reads the arguments, runs the command, and says how it went.
 pub(crate) fn run() -> ExitCode {
-    let Arguments { common, command } = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
+    let parsed = Arguments::command().try_get_matches();
+    let parsed = parsed.and_then(|matches| {
+        let arguments = Arguments::from_arg_matches(&matches)?;
+        Ok((arguments, matches))
+    });
+    let (arguments, matches) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             // help and version go to stdout with 0, usage errors to stderr with 2; a closed pipe has nobody to tell
             let _ = error.print();
             return exit_code(error.exit_code());
         }
     };
-    let Common {
-        json,
-        home,
-        node,
-        key,
-        end_with_parent,
-    } = common;
-    let console = Console::new(json);
-    let outcome = prepare(end_with_parent)
-        .and_then(|()| Home::new(home, node, key))
-        .and_then(|home| execute(command, &Session { console, home }));
-    match outcome {
+    match dispatch(arguments, &matches) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Negative) => exit_code(1),
         Err(failure) => {
             failure.print();
             exit_code(2)
+        }
+    }
+}
+
+fn dispatch(arguments: Arguments, matches: &ArgMatches) -> Result<Outcome, Failure> {
+    let Arguments { common, command } = arguments;
+    let console = Console::new(match (common.json, common.csv) {
+        (true, _) => Form::Json,
+        (_, true) => Form::Csv,
+        _ => Form::Text,
+    });
+    prepare(common.end_with_parent)?;
+    let given = Given::new(&common, matches)?;
+    match command {
+        Command::Config(command) => config::run(&command, console, &given),
+        Command::Completions(arguments) => manual::completions(&arguments, console),
+        Command::Man(arguments) => manual::man(&arguments, console),
+        Command::Acting(command) => {
+            let in_use = given.in_use(&given.load()?)?;
+            let home = Home::new(given.over(&in_use.profile))?;
+            execute(*command, &Session { console, home })
         }
     }
 }
@@ -180,24 +234,26 @@ fn prepare(end_with_parent: Option<u32>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn execute(command: Command, session: &Session) -> Result<Outcome, Failure> {
+fn execute(command: ActingCommand, session: &Session) -> Result<Outcome, Failure> {
     match command {
-        Command::Demo(arguments) => crate::demo::run(&arguments, session),
-        Command::Key(command) => key::run(&command, session),
-        Command::Node(command) => node::run(&command, session),
-        Command::Validator(command) => validator::run(&command, session),
-        Command::Block(command) => block::run(&command, session),
-        Command::Competition(command) => competition::run(&command, session),
-        Command::Register(arguments) => register::run(&arguments, session),
-        Command::Submit(arguments) => submit::run(&arguments, session),
-        Command::Leaderboard(arguments) => leaderboard::run(&arguments, session),
-        Command::Model(command) => model::run(&command, session),
-        Command::Prove(arguments) => proof::prove(&arguments, session),
-        Command::Join(arguments) => proof::join(&arguments, session),
-        Command::Verify(arguments) => proof::verify(&arguments, session),
-        Command::Audit(arguments) => audit::run(&arguments, session),
-        Command::Explain(arguments) => explain::run(&arguments, session),
-        Command::Settlement(command) => settlement::run(&command, session),
-        Command::VerifySettlement(arguments) => settlement::verify(&arguments, session),
+        ActingCommand::Demo(arguments) => crate::demo::run(&arguments, session),
+        ActingCommand::Key(command) => key::run(&command, session),
+        ActingCommand::Node(command) => node::run(&command, session),
+        ActingCommand::Validator(command) => validator::run(&command, session),
+        ActingCommand::Block(command) => block::run(&command, session),
+        ActingCommand::Competitions(command) => competitions::run(&command, session),
+        ActingCommand::Compete(arguments) => compete::run(&arguments, session),
+        ActingCommand::Host(command) => host::run(command, session),
+        ActingCommand::Register(arguments) => register::run(&arguments, session),
+        ActingCommand::Submit(arguments) => submit::run(&arguments, session),
+        ActingCommand::Leaderboard(arguments) => leaderboard::run(&arguments, session),
+        ActingCommand::Model(command) => model::run(&command, session),
+        ActingCommand::Prove(arguments) => proof::prove(&arguments, session),
+        ActingCommand::Join(arguments) => proof::join(&arguments, session),
+        ActingCommand::Verify(arguments) => proof::verify(&arguments, session),
+        ActingCommand::Audit(arguments) => audit::run(&arguments, session),
+        ActingCommand::Explain(arguments) => explain::run(&arguments, session),
+        ActingCommand::Settlement(command) => settlement::run(&command, session),
+        ActingCommand::VerifySettlement(arguments) => settlement::verify(&arguments, session),
     }
 }

@@ -142,6 +142,13 @@ pub(crate) fn describe_moment(time_ms: u64) -> String {
     }
 }
 
+/// The two largest units of a span: `2h 3m`, `41s`.
+pub(crate) fn roughly(span: Duration) -> String {
+    let text = humantime::format_duration(Duration::from_secs(span.as_secs().max(1))).to_string();
+    let units: Vec<&str> = text.split(' ').take(2).collect();
+    units.join(" ")
+}
+
 fn since_epoch(time: SystemTime) -> u64 {
     let elapsed = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
@@ -217,6 +224,18 @@ mod tests {
             "", "0", "3", "-2", "0.1", "nan", "inf", "2^", "2^1.5", "2^257", "1e300", "2^-257",
         ] {
             assert!(step(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn spans_have_two_units_at_most() {
+        for (seconds, text) in [
+            (0, "1s"),
+            (61, "1m 1s"),
+            (7_384, "2h 3m"),
+            (90_061, "1day 1h"),
+        ] {
+            assert_eq!(roughly(Duration::from_secs(seconds)), text);
         }
     }
 

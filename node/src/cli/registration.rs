@@ -5,9 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use agon_node::keys;
+use agon_protocol::codec::Decode;
 use agon_protocol::digest::{CompetitionId, ModelDigest, NetworkId, RegistrationId};
 use agon_protocol::identity::AccountId;
 use agon_protocol::metric::Tally;
+use agon_protocol::transactions::SignedTransaction;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +26,35 @@ pub(crate) struct Record {
     pub(crate) model: ModelDigest,
     /// The file that was registered, for people.
     pub(crate) source: PathBuf,
+    /// BLAKE3 hash of that file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) source_hash: Option<String>,
     pub(crate) parameters: u64,
+    /// The signed registration in hexadecimal, as it was or will be sent; absent in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) transaction: Option<String>,
+}
+
+impl Record {
+    /// The signed registration.
+    pub(crate) fn transaction(&self) -> Result<Option<SignedTransaction>, Failure> {
+        self.transaction.as_deref().map(signed).transpose()
+    }
+}
+
+impl Attempt {
+    /// The signed transaction that carries the proof.
+    pub(crate) fn transaction(&self) -> Result<SignedTransaction, Failure> {
+        signed(&self.transaction)
+    }
+}
+
+fn signed(hexadecimal: &str) -> Result<SignedTransaction, Failure> {
+    hex::decode(hexadecimal)
+        .map_err(|error| error.to_string())
+        .and_then(|bytes| SignedTransaction::from_bytes(&bytes).map_err(|e| e.to_string()))
+        .map_err(|error| format!("a saved transaction in HOME/registrations is corrupt: {error}"))
+        .next("restore the files from a copy, or move the damaged .json away and run this again")
 }
 
 /// `HOME/registrations/<id>.submission.json`: a proof that was made and its transaction.
@@ -64,13 +94,11 @@ impl Files {
         self.path("proof")
     }
 
-    /// Writes the secret opening, then the record that names it.
+    /// Writes the secret opening, then the record that names it: a record that is there has its opening.
     pub(crate) fn create(&self, record: &Record, opening: &[u8]) -> Result<(), Failure> {
-        let json = to_json(record);
-        for (path, bytes) in [(self.model(), opening), (self.path("json"), &json[..])] {
-            keys::write_secret(&path, bytes).map_err(|error| key_failure(error, &path))?;
-        }
-        Ok(())
+        let model = self.model();
+        keys::write_secret(&model, opening).map_err(|error| key_failure(error, &model))?;
+        replace_file(&self.path("json"), &to_json(record))
     }
 
     /// The attempt that was saved last, if any.
@@ -93,7 +121,7 @@ impl Files {
     }
 }
 
-/// The registration that `id` means: itself, or the only one of this home in the competition `id`.
+/// The registration that `id` means, an id or its first digits: itself, or the only one of this home in that competition.
 ///
 /// A registration that the network refused has left its files here too; `is_known` tells which ones the network has.
 pub(crate) fn find(
@@ -105,7 +133,11 @@ pub(crate) fn find(
     let mut found: Vec<Record> = all(&home.registrations())?
         .into_iter()
         .filter(|record| {
-            record.registration.to_string() == id || record.competition.to_string() == id
+            let ids = [
+                record.registration.to_string(),
+                record.competition.to_string(),
+            ];
+            ids.iter().any(|known| known.starts_with(id))
         })
         .collect();
     let elsewhere = !found.is_empty();
@@ -130,7 +162,43 @@ pub(crate) fn find(
     }
 }
 
-fn all(folder: &Path) -> Result<Vec<Record>, Failure> {
+/// The registration of `account` in a competition that this home is to go on with: the one that the network has, else the
+/// one that was begun last and can be sent again.
+pub(crate) fn going_on(
+    home: &Home,
+    competition: CompetitionId,
+    network: NetworkId,
+    account: AccountId,
+    is_known: impl Fn(&Record) -> bool,
+) -> Result<Option<Record>, Failure> {
+    let mut found = all(&home.registrations())?;
+    found.retain(|record| {
+        record.competition == competition
+            && record.network == network
+            && record.competitor == account
+    });
+    let (mut known, unknown): (Vec<_>, Vec<_>) = found.into_iter().partition(is_known);
+    if known.len() > 1 {
+        return Err(Failure::new(
+            "this home has several registrations in that competition",
+            "prove each of them: agon submit REGISTRATION --wait (see `agon competitions submissions`)",
+        ));
+    }
+    if let Some(record) = known.pop() {
+        return Ok(Some(record));
+    }
+    let mut begun = Vec::new();
+    for record in unknown {
+        if let Some(transaction) = record.transaction()? {
+            begun.push((transaction.transaction.nonce, record));
+        }
+    }
+    let last = begun.into_iter().max_by_key(|(nonce, _)| *nonce);
+    Ok(last.map(|(_, record)| record))
+}
+
+/// Every registration that was made from this home, of any network.
+pub(crate) fn all(folder: &Path) -> Result<Vec<Record>, Failure> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -170,6 +238,10 @@ fn to_json(value: &impl Serialize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::settings::Settings;
+    use agon_node::keys::AccountKey;
+    use agon_protocol::codec::Encode;
+    use agon_protocol::transactions::{Action, Transaction};
 
     fn record(competition: u8, registration: u8, network: u8) -> Record {
         Record {
@@ -179,13 +251,55 @@ mod tests {
             competitor: AccountId::from_raw([9; 32]),
             model: ModelDigest::from_raw([8; 32]),
             source: "model.onnx".into(),
+            source_hash: None,
             parameters: 650,
+            transaction: None,
         }
+    }
+
+    /// A record whose registration was signed with this nonce.
+    fn begun(competition: u8, registration: u8, nonce: u64) -> Record {
+        let record = record(competition, registration, 7);
+        let transaction = AccountKey::from_secret([1; 32]).sign(Transaction {
+            network: record.network,
+            sender: record.competitor,
+            nonce,
+            action: Action::Register {
+                competition: record.competition,
+                model: record.model,
+            },
+        });
+        Record {
+            transaction: Some(hex::encode(transaction.to_bytes())),
+            ..record
+        }
+    }
+
+    #[test]
+    fn what_the_network_has_is_gone_on_with_before_what_was_only_begun() {
+        let older = record(1, 2, 7);
+        let (_folder, home) = home_with(&[older.clone(), begun(1, 3, 4), begun(1, 4, 5)]);
+        let found = |is_known: &dyn Fn(&Record) -> bool| {
+            let (network, account) = (NetworkId::from_raw([7; 32]), older.competitor);
+            going_on(&home, older.competition, network, account, is_known)
+        };
+        assert_eq!(
+            found(&|record| *record == older).unwrap(),
+            Some(older.clone())
+        );
+        // the older one cannot be sent again
+        assert_eq!(found(&|_| false).unwrap(), Some(begun(1, 4, 5)));
+        let error = found(&|_| true).unwrap_err();
+        assert!(error.to_string().contains("several"), "{error}");
+        let other = AccountId::from_raw([8; 32]);
+        let network = NetworkId::from_raw([7; 32]);
+        let nothing = going_on(&home, older.competition, network, other, |_| true);
+        assert_eq!(nothing.unwrap(), None);
     }
 
     fn home_with(records: &[Record]) -> (tempfile::TempDir, Home) {
         let folder = tempfile::tempdir().unwrap();
-        let home = Home::new(Some(folder.path().to_owned()), None, None).unwrap();
+        let home = Home::new(Settings::of_home(folder.path())).unwrap();
         for record in records {
             let files = Files::new(&home, &record.registration);
             files.create(record, b"opening").unwrap();

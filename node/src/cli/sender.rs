@@ -157,8 +157,9 @@ impl Sender {
                         "transaction {id} is in no block after {} seconds",
                         FINALITY_TIMEOUT.as_secs()
                     ),
-                    "check with `agon competition list` that the node follows the network; the transaction may still be accepted",
-                ));
+                    "check with `agon competitions list` that the node follows the network; the transaction may still be accepted",
+                )
+                .transient());
             }
             std::thread::sleep(POLL);
         }

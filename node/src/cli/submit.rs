@@ -5,13 +5,14 @@
 //! again, one that was sent is waited for, and only a proof whose nonce is gone is made anew.
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use agon_circuits::commitment::CommittedModel;
 use agon_circuits::generators::GeneratorCache;
 use agon_circuits::prover;
 use agon_circuits::verifier::{Expected, Verifier};
 use agon_node::api::types::{CompetitionView, TransactionStatus};
+use agon_node::client::Client;
 use agon_node::sealed;
 use agon_protocol::codec::{Decode, Encode};
 use agon_protocol::competition::BlobRef;
@@ -20,10 +21,12 @@ use agon_protocol::identity::AccountId;
 use agon_protocol::metric::Tally;
 use agon_protocol::sealed::DataKey;
 use agon_protocol::statement::{Context, Dataset};
-use agon_protocol::transactions::{Action, SignedTransaction};
+use agon_protocol::transactions::Action;
 use clap::Args;
 use serde::Serialize;
 
+use super::competitions::CompetitionName;
+use super::estimate::Estimate;
 use super::failure::{Failure, Next};
 use super::home::{generator_cache, read_file};
 use super::leaderboard::{has_ended, score};
@@ -32,14 +35,16 @@ use super::progress::ProofProgress;
 use super::proof::{PROVING_ADVICE, settings};
 use super::registration::{self, Attempt, Files, Record};
 use super::sender::{Fate, Sender};
-use super::{Outcome, Session};
+use super::transfer::{fetch, publish};
+use super::{Console, Outcome, Session};
 
 /// Proofs made because another transaction of the account took the nonce; more means that something else keeps sending.
 const MAX_ATTEMPTS: usize = 3;
 
 #[derive(Debug, Args)]
 pub(crate) struct SubmitArguments {
-    /// The competition, or the registration when there are several
+    /// The competition, or the registration when there are several: an id, or its first digits
+    #[arg(value_name = "ID", value_parser = digits)]
     id: String,
     /// Wait until the test set is open
     #[arg(long)]
@@ -49,10 +54,16 @@ pub(crate) struct SubmitArguments {
     memory: Option<u64>,
 }
 
+/// First digits of an id, as competitions are named.
+fn digits(text: &str) -> Result<String, String> {
+    let name: CompetitionName = text.parse()?;
+    Ok(name.to_string())
+}
+
 /// The validators' verdict on a submission.
 #[derive(Debug, Serialize)]
-struct Submitted {
-    accepted: bool,
+pub(crate) struct Submitted {
+    pub(crate) accepted: bool,
     registration: RegistrationId,
     competition: CompetitionId,
     competitor: AccountId,
@@ -105,7 +116,7 @@ pub(crate) fn run(arguments: &SubmitArguments, session: &Session) -> Result<Outc
         files: Files::new(&session.home, &record.registration),
         memory: arguments.memory,
         record,
-        sender,
+        sender: &sender,
         session,
     };
     let view = work.wait_until_open(arguments.wait)?;
@@ -119,18 +130,18 @@ pub(crate) fn run(arguments: &SubmitArguments, session: &Session) -> Result<Outc
 }
 
 /// One registration on its way to a verdict.
-struct Work<'a> {
-    session: &'a Session,
-    sender: Sender,
-    record: Record,
-    files: Files,
+pub(crate) struct Work<'a> {
+    pub(crate) session: &'a Session,
+    pub(crate) sender: &'a Sender,
+    pub(crate) record: Record,
+    pub(crate) files: Files,
     /// Bytes that proving may take.
-    memory: Option<u64>,
+    pub(crate) memory: Option<u64>,
 }
 
 impl Work<'_> {
     /// The competition once its key is released.
-    fn wait_until_open(&self, wait: bool) -> Result<CompetitionView, Failure> {
+    pub(crate) fn wait_until_open(&self, wait: bool) -> Result<CompetitionView, Failure> {
         let client = &self.sender.client;
         let spinner = self
             .session
@@ -164,7 +175,8 @@ impl Work<'_> {
         }
     }
 
-    fn submit(&self, view: &CompetitionView) -> Result<Submitted, Failure> {
+    /// Brings the proof, made before or now, to its verdict.
+    pub(crate) fn submit(&self, view: &CompetitionView) -> Result<Submitted, Failure> {
         if let Some(attempt) = self.files.attempt()?
             && let Some(submitted) = self.resume(view, attempt)?
         {
@@ -180,7 +192,7 @@ impl Work<'_> {
                 "see the result with `agon leaderboard COMPETITION`",
             ));
         }
-        let data = self.open_test_set(view)?;
+        let data = open_test_set(view, &self.sender.client, self.session.console)?;
         for _ in 0..MAX_ATTEMPTS {
             let attempt = self.prove(view, &data)?;
             if let Some(submitted) = self.resume(view, attempt)? {
@@ -199,11 +211,7 @@ impl Work<'_> {
         view: &CompetitionView,
         attempt: Attempt,
     ) -> Result<Option<Submitted>, Failure> {
-        let transaction = hex::decode(&attempt.transaction)
-            .map_err(|error| error.to_string())
-            .and_then(|bytes| SignedTransaction::from_bytes(&bytes).map_err(|e| e.to_string()))
-            .map_err(|error| format!("the saved submission is corrupt: {error}"))
-            .next("move the registration's .submission.json away and run this again")?;
+        let transaction = attempt.transaction()?;
         let client = &self.sender.client;
         let id = transaction.id();
         let fate = match client.transaction(&id)? {
@@ -214,7 +222,8 @@ impl Work<'_> {
                 if self.sender.nonce()? != attempt.nonce {
                     return Ok(None);
                 }
-                client.put_blob(&read_file(&self.files.proof())?)?;
+                let proof = read_file(&self.files.proof())?;
+                publish(self.session.console, client, &proof, "the proof")?;
                 let summary = &view.summary;
                 self.sender
                     .advise("a proof", summary.prove_until, summary.prove_send_by);
@@ -247,22 +256,26 @@ impl Work<'_> {
         }))
     }
 
-    /// Fetches, decrypts and checks the test set.
-    fn open_test_set(&self, view: &CompetitionView) -> Result<Dataset, Failure> {
-        let blame = "the published test set is not what the competition promised: ask the host";
-        let key: DataKey = view
-            .key
-            .as_deref()
-            .unwrap_or_default()
-            .parse()
-            .next(blame)?;
-        let sealed = &view.sealed_data;
-        let blob = self.sender.client.blob(&sealed.id, sealed.length)?;
-        let data = sealed::open(&key, &blob).next(blame)?;
-        if data.digest() != view.data_digest {
-            return Err(Failure::new("the test set has another digest", blame));
+    /// Says what the proof will take, and when that is more than there is time for.
+    fn quote(
+        &self,
+        model: &CommittedModel,
+        view: &CompetitionView,
+        memory_bytes: u64,
+    ) -> Result<(), Failure> {
+        let samples = view.samples as usize;
+        let graph = model.model().graph();
+        let estimate = Estimate::new(graph, samples, view.metric, memory_bytes)?;
+        let console = self.session.console;
+        console.note(format!("proving: {estimate}"));
+        let left = view.summary.prove_until.saturating_sub(parse::now_ms());
+        if estimate.least() > Duration::from_millis(left) {
+            console.note(format!(
+                "proofs are due {}: this one may be late, also on a machine that does nothing else",
+                describe_moment(view.summary.prove_until)
+            ));
         }
-        Ok(data)
+        Ok(())
     }
 
     /// Proves, checks the proof as a validator would (an invalid one costs the deposit), and saves it.
@@ -273,6 +286,7 @@ impl Work<'_> {
             .next("restore the file from a copy")?;
         let folder = generator_cache();
         let settings = settings(self.memory);
+        self.quote(&model, view, settings.memory_bytes)?;
         let nonce = self.sender.nonce()?;
         let context = Context {
             network: self.sender.network,
@@ -328,6 +342,32 @@ impl Work<'_> {
             prove_seconds,
         };
         self.files.save_attempt(&attempt, &bytes)?;
+        self.session.console.note(format!(
+            "proof made in {prove_seconds:.1} s and saved in {}",
+            self.files.proof().display()
+        ));
         Ok(attempt)
     }
+}
+
+/// Fetches, decrypts and checks the test set of a competition whose key is released.
+pub(crate) fn open_test_set(
+    view: &CompetitionView,
+    client: &Client,
+    console: Console,
+) -> Result<Dataset, Failure> {
+    let blame = "the published test set is not what the competition promised: ask the host";
+    let key: DataKey = view
+        .key
+        .as_deref()
+        .unwrap_or_default()
+        .parse()
+        .next(blame)?;
+    let sealed = &view.sealed_data;
+    let blob = fetch(console, client, &sealed.id, sealed.length, "the test set")?;
+    let data = sealed::open(&key, &blob).next(blame)?;
+    if data.digest() != view.data_digest {
+        return Err(Failure::new("the test set has another digest", blame));
+    }
+    Ok(data)
 }

@@ -271,7 +271,7 @@ impl Folder {
         let path = self.path.display();
         format!(
             "agon node run --data-dir {path}/validator-0, and in another terminal\n  \
-             agon competition show {} --home {path}/host --node {}; logs are in {path}/*/logs",
+             agon competitions show {} --home {path}/host --node {}; logs are in {path}/*/logs",
             played.competition,
             played.players[0].actor.node.as_deref().unwrap_or_default()
         )

@@ -7,6 +7,8 @@
     reason = "each test file uses a part"
 )]
 
+pub mod golden;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -59,6 +61,9 @@ impl World {
         command
             .args(arguments)
             .env_remove("AGON_NODE")
+            .env_remove("AGON_KEY")
+            .env_remove("AGON_PROFILE")
+            .env("AGON_CONFIG", self.path("config.toml"))
             .env("AGON_HOME", self.path(home))
             .stdin(Stdio::null());
         command

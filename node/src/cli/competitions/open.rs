@@ -1,9 +1,9 @@
-//! `agon competition open`: seals the test set, publishes it, and sends the competition to the network.
+//! `agon competitions open`: seals the test set, publishes it, and sends the competition to the network.
 //!
 //! The key of the sealed test set is on the host's disk before anything is sent: a host that loses it loses its bond.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agon_circuits::data::DataFile;
@@ -25,6 +25,7 @@ use crate::cli::home::key_failure;
 use crate::cli::parse;
 use crate::cli::sender::Sender;
 use crate::cli::task::{self, Asked, DATA_FORMS, Wish};
+use crate::cli::transfer::publish;
 use crate::cli::{Outcome, Session};
 
 #[derive(Debug, Args)]
@@ -32,20 +33,27 @@ pub(crate) struct OpenArguments {
     /// Title, shown in lists
     #[arg(long)]
     title: String,
-    /// What the task is about
-    #[arg(long, default_value = "")]
-    description: String,
     /// Test set to seal (.npz or .csv); its training part, if any, is published
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
-    /// Training data to publish, when it is not in --data
-    #[arg(long, value_name = "FILE")]
-    train: Option<PathBuf>,
-    #[command(flatten)]
-    wish: Wish,
     /// Prize, taken into escrow
     #[arg(long, value_name = "AMOUNT")]
     prize: u64,
+    #[command(flatten)]
+    terms: Terms,
+}
+
+/// What a host decides beside title, data and prize.
+#[derive(Debug, Args)]
+pub(crate) struct Terms {
+    /// What the task is about
+    #[arg(long, default_value = "")]
+    pub(crate) description: String,
+    /// Training data to publish, when it is not in the file of the test set
+    #[arg(long, value_name = "FILE")]
+    pub(crate) train: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) wish: Wish,
     /// Bond, split among the registrants if the key is not released in time
     #[arg(long, value_name = "AMOUNT", default_value_t = 100)]
     bond: u64,
@@ -57,7 +65,7 @@ pub(crate) struct OpenArguments {
     payouts: String,
     /// Weights and biases a model may have
     #[arg(long, value_name = "COUNT", default_value_t = 10_000_000)]
-    max_parameters: u64,
+    pub(crate) max_parameters: u64,
     /// The least score that earns a prize: a share such as 0.9, for values the largest error, or the least R²
     ///
     /// In the metric's own terms: accuracy, top-K, balanced accuracy and macro F1 are shares between 0 and 1; MSE, RMSE and
@@ -71,56 +79,80 @@ pub(crate) struct OpenArguments {
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     registrations: u8,
     #[command(flatten)]
-    schedule: Schedule,
+    pub(crate) schedule: Schedule,
 }
 
 /// Deadlines: each a duration after the one before, or a moment.
 #[derive(Debug, Args)]
-struct Schedule {
+pub(crate) struct Schedule {
     /// Registration opens this long from now
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse::duration)]
     open_in: Duration,
-    /// Registration stays open this long
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse::duration)]
-    register_for: Duration,
+    /// Registration stays open this long [default: 10m; of `agon host new` 7d]
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
+    pub(crate) register_for: Option<Duration>,
     /// Registration closes at this moment
     #[arg(long, value_name = "TIME", value_parser = parse::moment, conflicts_with = "register_for")]
     register_until: Option<u64>,
-    /// The host has this long to release the key
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse::duration)]
-    key_for: Duration,
+    /// The host has this long to release the key [default: 10m; of `agon host new` 1d]
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
+    pub(crate) key_for: Option<Duration>,
     /// The key must be released before this moment
     #[arg(long, value_name = "TIME", value_parser = parse::moment, conflicts_with = "key_for")]
     key_until: Option<u64>,
-    /// Competitors have this long to prove, from the key's deadline on
-    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = parse::duration)]
-    prove_for: Duration,
+    /// Competitors have this long to prove, from the key's deadline on [default: 30m; of `agon host new` 1d]
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
+    pub(crate) prove_for: Option<Duration>,
     /// Proofs are accepted before this moment
     #[arg(long, value_name = "TIME", value_parser = parse::moment, conflicts_with = "prove_for")]
     prove_until: Option<u64>,
 }
 
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// The deadlines of a competition, in block time.
-struct Deadlines {
-    opens_at: u64,
-    register_until: u64,
-    key_until: u64,
-    prove_until: u64,
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadlines {
+    pub(crate) opens_at: u64,
+    pub(crate) register_until: u64,
+    pub(crate) key_until: u64,
+    pub(crate) prove_until: u64,
 }
 
 impl Schedule {
-    fn deadlines(&self, now_ms: u64) -> Result<Deadlines, Failure> {
+    /// Fills in what nobody decided: neither as a duration nor as a moment.
+    pub(crate) fn fill(&mut self, register_for: Duration, key_for: Duration, prove_for: Duration) {
+        for (asked, until, default) in [
+            (&mut self.register_for, self.register_until, register_for),
+            (&mut self.key_for, self.key_until, key_for),
+            (&mut self.prove_for, self.prove_until, prove_for),
+        ] {
+            if asked.is_none() && until.is_none() {
+                *asked = Some(default);
+            }
+        }
+    }
+
+    /// Whether nobody decided how long registration stays open.
+    pub(crate) fn is_undecided(&self) -> bool {
+        self.register_for.is_none() && self.register_until.is_none()
+    }
+
+    /// The deadlines of a competition that is opened now.
+    pub(crate) fn deadlines(&self, now_ms: u64) -> Result<Deadlines, Failure> {
         let after = |start: u64, duration: Duration| {
             start.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
         };
         let opens_at = after(now_ms, self.open_in);
         let register_until = self
             .register_until
-            .unwrap_or(after(opens_at, self.register_for));
+            .unwrap_or(after(opens_at, self.register_for.unwrap_or(10 * MINUTE)));
         let key_until = self
             .key_until
-            .unwrap_or(after(register_until, self.key_for));
-        let prove_until = self.prove_until.unwrap_or(after(key_until, self.prove_for));
+            .unwrap_or(after(register_until, self.key_for.unwrap_or(10 * MINUTE)));
+        let prove_until = self
+            .prove_until
+            .unwrap_or(after(key_until, self.prove_for.unwrap_or(30 * MINUTE)));
         if !(opens_at < register_until && register_until < key_until && key_until < prove_until) {
             return Err(Failure::new(
                 "the deadlines are not in order: registration opens, registration closes, key, proofs",
@@ -138,8 +170,8 @@ impl Schedule {
 
 /// What a host gets to know.
 #[derive(Debug, Serialize)]
-struct Opened {
-    competition: CompetitionId,
+pub(crate) struct Opened {
+    pub(crate) competition: CompetitionId,
     height: u64,
     samples: usize,
     task: agon_protocol::statement::Task,
@@ -159,41 +191,67 @@ impl fmt::Display for Opened {
 }
 
 /// What the data files come to.
-struct Task {
-    asked: Asked,
-    encoding: InputEncoding,
-    test: Dataset,
+pub(crate) struct Task {
+    pub(crate) asked: Asked,
+    pub(crate) encoding: InputEncoding,
+    pub(crate) test: Dataset,
     minimum: Threshold,
     training_csv: Option<String>,
 }
 
-pub(super) fn run(arguments: &OpenArguments, session: &Session) -> Result<Outcome, Failure> {
-    let payouts = parse::payouts(&arguments.payouts)
-        .next("write the shares by rank in percent, e.g. --payouts 60,30,10")?;
-    let task = load(arguments)?;
-    let sender = Sender::new(session)?;
+/// What a host offers.
+pub(crate) struct Offer<'a> {
+    pub(crate) title: &'a str,
+    pub(crate) prize: u64,
+    pub(crate) terms: &'a Terms,
+    pub(crate) task: Task,
+}
 
+pub(super) fn run(arguments: &OpenArguments, session: &Session) -> Result<Outcome, Failure> {
+    let terms = &arguments.terms;
+    let file = read(&arguments.data, terms.train.as_deref())?;
+    let offer = Offer {
+        title: &arguments.title,
+        prize: arguments.prize,
+        terms,
+        task: prepare(&file, terms)?,
+    };
+    let opened = open(&offer, session)?;
+    session.console.result(&opened);
+    Ok(Outcome::Done)
+}
+
+/// Seals the test set, publishes it and opens the competition.
+pub(crate) fn open(offer: &Offer<'_>, session: &Session) -> Result<Opened, Failure> {
+    let Offer {
+        title,
+        prize,
+        terms,
+        task,
+    } = offer;
+    let payouts = parse::payouts(&terms.payouts)
+        .next("write the shares by rank in percent, e.g. --payouts 60,30,10")?;
+    let sender = Sender::new(session)?;
     let key = sealed::new_key().next("try again when the system has started up")?;
     let sealed = sealed::seal(&key, &task.test).next(DATA_FORMS)?;
-    let spinner = session.console.spinner("publishing the sealed test set");
-    let sealed_data = blob_ref(sender.client.put_blob(&sealed)?);
+    let send = |bytes: &[u8], what| publish(session.console, &sender.client, bytes, what);
+    let sealed_data = blob_ref(send(&sealed, "the sealed test set")?);
     let training_data = match &task.training_csv {
-        Some(csv) => Some(blob_ref(sender.client.put_blob(csv.as_bytes())?)),
+        Some(csv) => Some(blob_ref(send(csv.as_bytes(), "the training data")?)),
         None => None,
     };
-    spinner.finish_and_clear();
 
     let now_ms = parse::now_ms().max(sender.client.status()?.time_ms);
-    let deadlines = arguments.schedule.deadlines(now_ms)?;
+    let deadlines = terms.schedule.deadlines(now_ms)?;
     let count = |what: usize| u32::try_from(what).expect("a data set is limited far below 2^32");
     let spec = CompetitionSpec {
-        title: arguments.title.clone(),
-        description: arguments.description.clone(),
-        encoding: task.encoding,
+        title: (*title).to_owned(),
+        description: terms.description.clone(),
+        encoding: task.encoding.clone(),
         task: task.asked.task,
         samples: count(task.test.samples()),
         metric: task.asked.metric,
-        max_parameters: arguments.max_parameters,
+        max_parameters: terms.max_parameters,
         training_data,
         sealed_data,
         data_digest: task.test.digest(),
@@ -203,17 +261,17 @@ pub(super) fn run(arguments: &OpenArguments, session: &Session) -> Result<Outcom
         key_until: TimeMs::new(deadlines.key_until),
         prove_until: TimeMs::new(deadlines.prove_until),
         payouts,
-        deposit: Amount::new(arguments.deposit),
-        submissions_per_registration: arguments.submissions,
-        registrations_per_account: arguments.registrations,
+        deposit: Amount::new(terms.deposit),
+        submissions_per_registration: terms.submissions,
+        registrations_per_account: terms.registrations,
         minimum: task.minimum,
     };
     let transaction = sender.sign(
         sender.nonce()?,
         Action::OpenCompetition {
             spec: Box::new(spec),
-            prize: Amount::new(arguments.prize),
-            bond: Amount::new(arguments.bond),
+            prize: Amount::new(*prize),
+            bond: Amount::new(terms.bond),
         },
     );
     let competition = transaction
@@ -225,14 +283,14 @@ pub(super) fn run(arguments: &OpenArguments, session: &Session) -> Result<Outcom
     let height = sender.send(&transaction)?;
     session.console.note(format!(
         "{} scored by {}; open at height {height}; the key of the test set is in {}: release it between {} and {} with\n  \
-         agon competition release-key {competition}",
+         agon competitions release-key {competition}",
         task.asked.task,
         task.asked.metric,
         key_file.display(),
         parse::describe_moment(deadlines.register_until),
         parse::describe_moment(deadlines.key_until),
     ));
-    session.console.result(&Opened {
+    Ok(Opened {
         competition,
         height,
         samples: task.test.samples(),
@@ -244,8 +302,7 @@ pub(super) fn run(arguments: &OpenArguments, session: &Session) -> Result<Outcom
         key_until: deadlines.key_until,
         prove_until: deadlines.prove_until,
         key_file,
-    });
-    Ok(Outcome::Done)
+    })
 }
 
 fn blob_ref(stored: StoredBlob) -> BlobRef {
@@ -255,10 +312,10 @@ fn blob_ref(stored: StoredBlob) -> BlobRef {
     }
 }
 
-/// Reads the data, fits the public encoding on all of it, and encodes the test part.
-fn load(arguments: &OpenArguments) -> Result<Task, Failure> {
-    let mut file = task::load(&arguments.data)?;
-    if let Some(path) = &arguments.train {
+/// Reads the test set, and the training rows that are in it or in a file of their own.
+pub(crate) fn read(data: &Path, train: Option<&Path>) -> Result<DataFile, Failure> {
+    let mut file = task::load(data)?;
+    if let Some(path) = train {
         let DataFile { train, test } = task::load(path)?;
         let train = train.unwrap_or(test);
         if train.width != file.test.width {
@@ -267,7 +324,7 @@ fn load(arguments: &OpenArguments) -> Result<Task, Failure> {
                     "{} has {} features, {} has {}",
                     path.display(),
                     train.width,
-                    arguments.data.display(),
+                    data.display(),
                     file.test.width
                 ),
                 "give training and test data of the same task",
@@ -275,10 +332,15 @@ fn load(arguments: &OpenArguments) -> Result<Task, Failure> {
         }
         file.train = Some(train);
     }
-    let asked = arguments.wish.asked(&file, None)?;
-    let encoding = task::fit_encoding(&file)?;
+    Ok(file)
+}
+
+/// Fits the public encoding on all of the data, and encodes the test part.
+pub(crate) fn prepare(file: &DataFile, terms: &Terms) -> Result<Task, Failure> {
+    let asked = terms.wish.asked(file, None)?;
+    let encoding = task::fit_encoding(file)?;
     let test = task::encode(&encoding, &file.test, asked.task).next(DATA_FORMS)?;
-    let minimum = match &arguments.minimum {
+    let minimum = match &terms.minimum {
         Some(text) => minimum::threshold(text, &asked.metric, &test.summary())
             .next("give --minimum in the metric's own terms, or leave it out")?,
         None => Threshold::None,

@@ -1,4 +1,4 @@
-//! `agon competition release-key`: opens the test set for everybody.
+//! `agon competitions release-key`: opens the test set for everybody.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use agon_protocol::transactions::Action;
 use clap::Args;
 use serde::Serialize;
 
+use super::CompetitionName;
 use crate::cli::failure::Failure;
 use crate::cli::parse::now_ms;
 use crate::cli::sender::Sender;
@@ -20,8 +21,8 @@ const LOOK_MS: u64 = 250;
 
 #[derive(Debug, Args)]
 pub(crate) struct ReleaseArguments {
-    /// The competition
-    id: CompetitionId,
+    /// The competition: its id, or the first digits
+    competition: CompetitionName,
     /// Wait until registration is closed
     #[arg(long)]
     wait: bool,
@@ -40,12 +41,21 @@ impl fmt::Display for Released {
 }
 
 pub(super) fn run(arguments: &ReleaseArguments, session: &Session) -> Result<Outcome, Failure> {
-    let competition = arguments.id;
+    let competition = arguments.competition.resolve(&session.home.client())?;
+    release(competition, arguments.wait, session)
+}
+
+/// Releases the key of a competition that this home hosts; `wait` for the end of its registration.
+pub(crate) fn release(
+    competition: CompetitionId,
+    wait: bool,
+    session: &Session,
+) -> Result<Outcome, Failure> {
     let path = session.home.data_key_path(&competition);
     let secret = keys::read_secret(&path).map_err(|error| {
         Failure::new(
             error,
-            "run this with the --home that `agon competition open` was run with",
+            "run this with the --home that `agon competitions open` was run with",
         )
     })?;
     let key = DataKey::from_raw(secret);
@@ -54,12 +64,12 @@ pub(super) fn run(arguments: &ReleaseArguments, session: &Session) -> Result<Out
     if key.commitment() != view.key_commitment {
         return Err(Failure::new(
             format!("{} is not the key of this competition", path.display()),
-            "restore the file that `agon competition open` wrote",
+            "restore the file that `agon competitions open` wrote",
         ));
     }
     let spinner = session.console.spinner("waiting for registration to close");
     while matches!(view.summary.phase.as_str(), "announced" | "open") {
-        if !arguments.wait {
+        if !wait {
             return Err(Failure::new(
                 "registration is not closed yet, and a key that is out stays out",
                 "wait for the deadline, or add --wait",

@@ -1,47 +1,26 @@
-//! `agon competition list` and `show`.
+//! `agon competitions list` and `show`.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use agon_node::api::types::{CompetitionSummary, CompetitionView};
-use agon_protocol::digest::CompetitionId;
 use clap::Args;
 use serde::Serialize;
 
+use super::{CompetitionName, download};
 use crate::cli::failure::Failure;
-use crate::cli::home::replace_file;
 use crate::cli::parse::describe_moment;
+use crate::cli::table::printable;
 use crate::cli::{Outcome, Session};
 
 #[derive(Debug, Args)]
 pub(crate) struct ShowArguments {
-    /// The competition
-    id: CompetitionId,
-    /// Save the training data as CSV
+    /// The competition: its id, or the first digits
+    competition: CompetitionName,
+    /// Save the training data as CSV (as `agon competitions download --file train.csv`)
     #[arg(long, value_name = "FILE")]
     save_training: Option<PathBuf>,
-}
-
-/// All competitions, newest deadlines last.
-#[derive(Debug, Serialize)]
-#[serde(transparent)]
-struct Listed(Vec<CompetitionSummary>);
-
-impl fmt::Display for Listed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return write!(f, "no competitions");
-        }
-        for summary in &self.0 {
-            writeln!(
-                f,
-                "{}  {:<10} prize {:<8} {:>3} registered  {}",
-                summary.id, summary.phase, summary.prize, summary.registrations, summary.title
-            )?;
-        }
-        Ok(())
-    }
 }
 
 /// What comes next in a competition, and when.
@@ -59,27 +38,12 @@ struct Shown {
     next: Option<NextStep>,
 }
 
-pub(super) fn list(session: &Session) -> Result<Outcome, Failure> {
-    let mut competitions = session.home.client().competitions()?;
-    competitions.sort_by_key(|summary| (summary.prove_until, summary.id));
-    session.console.result(&Listed(competitions));
-    Ok(Outcome::Done)
-}
-
-pub(super) fn show(arguments: &ShowArguments, session: &Session) -> Result<Outcome, Failure> {
+pub(super) fn run(arguments: &ShowArguments, session: &Session) -> Result<Outcome, Failure> {
     let client = session.home.client();
-    let view = client.competition(&arguments.id)?;
+    let id = arguments.competition.resolve(&client)?;
+    let view = client.competition(&id)?;
     if let Some(path) = &arguments.save_training {
-        let Some(blob) = view.training_data else {
-            return Err(Failure::new(
-                "this competition publishes no training data",
-                "leave --save-training out",
-            ));
-        };
-        replace_file(path, &client.blob(&blob.id, blob.length)?)?;
-        session
-            .console
-            .note(format!("training data saved as {}", path.display()));
+        download::save_training(&view, &client, path, session.console)?;
     }
     let next = next_step(&view.summary);
     session.console.result(&Shown { view, next });
@@ -129,7 +93,9 @@ impl fmt::Display for Shown {
             key,
             registration_ids,
         } = &self.view;
-        let mut line = |name: &str, value: &dyn fmt::Display| writeln!(f, "{name:<16} {value}");
+        let mut line = |name: &str, value: &dyn fmt::Display| {
+            writeln!(f, "{name:<16} {}", printable(&value.to_string()))
+        };
         line("competition", &summary.id)?;
         line("title", &summary.title)?;
         if !description.is_empty() {
@@ -181,7 +147,7 @@ impl fmt::Display for Shown {
         match training_data {
             Some(blob) => line(
                 "training data",
-                &format!("{} bytes: --save-training FILE", blob.length),
+                &format!("{} bytes: agon competitions download", blob.length),
             )?,
             None => line("training data", &"none published")?,
         }
