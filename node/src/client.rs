@@ -360,7 +360,7 @@ impl Client {
                 .by_ref()
                 .take(left.min(PIECE_BYTES))
                 .read_to_end(&mut bytes)
-                .map_err(|error| self.failed(&ureq::Error::Io(error)))?;
+                .map_err(|error| self.failed(&error.into()))?;
             if read == 0 {
                 break;
             }

@@ -5,6 +5,7 @@
 //! signed transaction before the proof is. A node that does not answer for a while is asked again.
 
 use std::fmt;
+use std::fs::{File, TryLockError};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -79,6 +80,7 @@ pub(crate) fn run(arguments: &CompeteArguments, session: &Session) -> Result<Out
     // whoever names a node that is not there hears so at once; later it is waited for
     let sender = Sender::new(session)?;
     let competition = arguments.competition.resolve(&sender.client)?;
+    let _alone = alone(session, competition)?;
     end_on_signal(session.console, competition)?;
     let compete = Compete {
         arguments,
@@ -265,6 +267,27 @@ impl Compete<'_> {
 
     fn say(&self, words: impl fmt::Display) {
         self.session.console.note(words);
+    }
+}
+
+/// Keeps a second run of this home out while the file is open: both would register.
+fn alone(session: &Session, competition: CompetitionId) -> Result<File, Failure> {
+    let path = session.home.competition_path(&competition, "lock")?;
+    let cannot = |error: &dyn fmt::Display| format!("cannot lock {}: {error}", path.display());
+    let advice = "choose a home that you may write to with --home DIR";
+    let file = File::options()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .map_err(|error| cannot(&error))
+        .next(advice)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Failure::new(
+            "another `agon compete` of this home is at work in that competition",
+            "let it go on, or stop it first",
+        )),
+        Err(TryLockError::Error(error)) => Err(cannot(&error)).next(advice),
     }
 }
 

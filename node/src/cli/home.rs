@@ -5,6 +5,7 @@
 //! HOME/node/                            data of the node that `agon node` runs by default
 //! HOME/competitions/<id>.key            a host's key of a sealed test set
 //! HOME/competitions/<id>.training.csv   a competition's training data, which a competitor's models are fitted to
+//! HOME/competitions/<id>.lock           held by the `agon compete` that is at work
 //! HOME/registrations/<id>.json          what a competitor registered, and what became of it
 //! HOME/registrations/<id>.model         the opening of the model commitment: lost means not provable
 //! ```
@@ -107,11 +108,20 @@ impl Home {
         &self,
         competition: &impl std::fmt::Display,
     ) -> Result<PathBuf, Failure> {
+        self.competition_path(competition, "training.csv")
+    }
+
+    /// A file about a competition. Its folder is made.
+    pub(crate) fn competition_path(
+        &self,
+        competition: &impl std::fmt::Display,
+        extension: &str,
+    ) -> Result<PathBuf, Failure> {
         let folder = self.folder().join("competitions");
         fs::create_dir_all(&folder)
             .map_err(|error| format!("cannot make {}: {error}", folder.display()))
             .next("choose a home that you may write to with --home DIR")?;
-        Ok(folder.join(format!("{competition}.training.csv")))
+        Ok(folder.join(format!("{competition}.{extension}")))
     }
 
     /// Where registrations are kept.

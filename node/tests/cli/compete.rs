@@ -141,6 +141,7 @@ fn a_competitor_who_is_killed_at_each_stage_goes_on_where_it_was() {
     run.until("trying again until it answers");
     node = world.node("node");
     run.until("registered as");
+    t.run(&world, "anna", &["compete", id]);
     run.signal(Signal::TERM);
     assert_eq!(run.end().code, 130);
 
