@@ -13,6 +13,7 @@ pub mod lifetime;
 pub mod mempool;
 pub mod metrics;
 pub mod node;
+pub mod page;
 pub mod proof_file;
 mod reasons;
 pub mod sealed;

@@ -92,7 +92,7 @@ async fn bad_requests_are_answered_with_a_reason_and_never_as_a_failure_of_the_n
     let poor = transfer(&genesis, 10, 0, 1_001);
     let other = transfer(&node_support::genesis("else", 1), 10, 0, 1);
     let cases: Vec<(&str, String, Vec<u8>, u16)> = vec![
-        ("GET", "/".into(), vec![], 404),
+        ("GET", "/v1/".into(), vec![], 404),
         ("GET", "/v1/nothing".into(), vec![], 404),
         ("GET", "/v1/accounts/xyz".into(), vec![], 400),
         ("GET", "/v1/accounts/%ff%fe".into(), vec![], 400),

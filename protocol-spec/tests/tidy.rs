@@ -215,6 +215,7 @@ fn every_rule_that_the_code_names_is_in_a_page() {
         ("protocol-spec/reference", "py"),
         ("circuits/src", "rs"),
         ("node/src", "rs"),
+        ("node/src/page/assets", "js"),
         ("node/consensus/src", "rs"),
         ("node/network/src", "rs"),
         ("testnet/src", "rs"),

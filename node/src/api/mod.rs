@@ -179,6 +179,7 @@ fn router(shared: Server) -> Router {
     let (router, document) = routes::routes().finish();
     router
         .merge(docs::router(&document))
+        .merge(crate::page::router())
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .layer(from_fn_with_state(origins, cors::allow))

@@ -7,6 +7,7 @@ use agon_node::audit::{
     AuditError, DataFolder, GenesisOrigin, Options, Report, RunningNode, Source, SourceError,
     Verdict, audit_folder, audit_node,
 };
+use agon_node::client::Client;
 use agon_node::config::NodeConfig;
 use agon_node::ledger::StoreError;
 use agon_node::node::read_genesis;
@@ -55,7 +56,7 @@ pub(crate) fn run(arguments: &AuditArguments, session: &Session) -> Result<Outco
     let spinner = session.console.spinner("auditing");
     let report = match data_dir {
         Some(folder) => of_folder(folder, given, *strict)?,
-        None => of_node(session, given, *strict)?,
+        None => of_node(session.home.client(), given, *strict)?,
     };
     spinner.finish_and_clear();
     let verdict = report.verdict;
@@ -86,8 +87,13 @@ pub(crate) fn of_folder(
     audit_folder(folder, &options).map_err(failure)
 }
 
-fn of_node(session: &Session, given: Option<Genesis>, strict: bool) -> Result<Report, Failure> {
-    let node = RunningNode::new(session.home.client());
+/// Audits a running node; without a genesis, by the one that it states.
+pub(crate) fn of_node(
+    client: Client,
+    given: Option<Genesis>,
+    strict: bool,
+) -> Result<Report, Failure> {
+    let node = RunningNode::new(client);
     let (genesis, origin) = match given {
         Some(genesis) => (genesis, GenesisOrigin::Given),
         None => (node.genesis()?, GenesisOrigin::Node),

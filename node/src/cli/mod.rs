@@ -41,7 +41,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-pub(crate) use audit::of_folder as audit_folder;
+pub(crate) use audit::{folder_genesis, of_folder as audit_folder, of_node as audit_node};
 pub(crate) use console::Console;
 use console::Form;
 pub(crate) use failure::{Failure, Next};

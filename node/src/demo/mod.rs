@@ -1,7 +1,8 @@
 //! `agon demo`: a whole competition on this machine, with nothing left out.
 //!
 //! Four validators, a host and three competitors are separate processes of this same binary with folders of their own. They
-//! know each other by TCP on the loopback interface alone, and use the commands that anybody uses.
+//! know each other by TCP on the loopback interface alone, and use the commands that anybody uses. With `--keep`, the network
+//! stays up after the contest, for whoever wants to look at it through the page or the commands.
 
 mod assets;
 mod contest;
@@ -19,10 +20,12 @@ use agon_protocol::identity::AccountId;
 use clap::Args;
 use serde::Serialize;
 
-use crate::cli::{Failure, Next, Outcome, Session, audit_folder, score};
+use crate::cli::{
+    Failure, Next, Outcome, Session, audit_folder, audit_node, folder_genesis, score,
+};
 use contest::{Contest, Played};
 use network::{Network, VALIDATORS};
-use processes::Interrupt;
+use processes::{Interrupt, POLL};
 use timeline::Timeline;
 
 #[derive(Debug, Args)]
@@ -30,7 +33,7 @@ pub(crate) struct DemoArguments {
     /// Folder for everything, kept afterwards [default: a new temporary folder, removed afterwards]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Keep the temporary folder
+    /// Leave the network and its page up after the contest, until Ctrl-C, and keep the temporary folder
     #[arg(long)]
     keep: bool,
 }
@@ -45,6 +48,9 @@ struct Summary {
     proofs_verified: usize,
     audit: Audited,
     seconds: f64,
+    /// Address of the page of the network that stays up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page: Option<String>,
     #[serde(skip)]
     closer: String,
 }
@@ -81,29 +87,62 @@ pub(crate) fn run(arguments: &DemoArguments, session: &Session) -> Result<Outcom
     contest.init_network(&players)?;
     let mut network = Network::start(folder.path())?;
     network.wait_until_ready(&interrupt)?;
+    timeline.act(format!("Watch it live: {}", network.page()));
     timeline.event(
         "network",
         format!("{VALIDATORS} validators run and are connected"),
     );
     let played = contest.play(players, &mut network)?;
     let state_roots = network.state_roots(played.settled_height, &interrupt)?;
-    drop(network);
-    timeline.event("network", "all processes have ended");
-    let audited = audit(&folder, &timeline)?;
-    let summary = summarise(&played, state_roots, audited, &folder, &timeline)?;
+    let kept = match arguments.keep {
+        true => Some(network),
+        false => {
+            drop(network);
+            timeline.event("network", "all processes have ended");
+            None
+        }
+    };
+    let audited = audit(&folder, kept.as_ref(), &timeline)?;
+    let page = kept.as_ref().map(Network::page);
+    let closer = folder.closer(&played, kept.is_some());
+    let summary = summarise(&played, state_roots, audited, (page, closer), &timeline)?;
     timeline.act("Result");
     session.console.result(&summary);
+    kept.map_or(Ok(()), |network| stay(network, &interrupt, &timeline))?;
     Ok(Outcome::Done)
 }
 
-/// Checks the first validator's folder from the genesis on, as anybody could.
-fn audit(folder: &Folder, timeline: &Timeline) -> Result<Audited, Failure> {
+/// Leaves the network up until a signal comes, then ends it.
+fn stay(mut network: Network, interrupt: &Interrupt, timeline: &Timeline) -> Result<(), Failure> {
+    let page = network.page();
+    timeline.act(format!("The network stays up until Ctrl-C: {page}"));
+    while !interrupt.came() {
+        network.check()?;
+        std::thread::sleep(POLL);
+    }
+    drop(network);
+    timeline.event("network", "all processes have ended");
+    Ok(())
+}
+
+/// Checks the first validator from the genesis on, as anybody could: the running node, or its folder when it has ended.
+fn audit(
+    folder: &Folder,
+    running: Option<&Network>,
+    timeline: &Timeline,
+) -> Result<Audited, Failure> {
     let data = folder.path().join("validator-0");
-    let report = audit_folder(&data, None, true)?;
+    let report = match running {
+        None => audit_folder(&data, None, true)?,
+        Some(network) => {
+            let genesis = folder_genesis(&data)?;
+            audit_node(network.clients[0].clone(), Some(genesis), true)?
+        }
+    };
     if report.verdict != Verdict::Green {
         return Err(Failure::new(
             format!("the audit is red: {report}"),
-            "report this as a bug, with the folder of `agon demo --keep`",
+            "report this as a bug, with the folder of `agon demo --data-dir DIR`",
         ));
     }
     let right = |subject| report.checks.get(&subject).map_or(0, |count| count.right);
@@ -140,10 +179,10 @@ fn summarise(
     played: &Played,
     state_roots: Vec<StateRoot>,
     audited: Audited,
-    folder: &Folder,
+    (page, closer): (Option<String>, String),
     timeline: &Timeline,
 ) -> Result<Summary, Failure> {
-    let bug = "report this as a bug, with the folder of `agon demo --keep`";
+    let bug = "report this as a bug, with the folder of `agon demo --data-dir DIR`";
     if state_roots.windows(2).any(|pair| pair[0] != pair[1]) {
         return Err(Failure::new(
             format!("the validators disagree: {state_roots:?}"),
@@ -182,7 +221,8 @@ fn summarise(
         proofs_verified: played.proofs_verified,
         audit: audited,
         seconds: (timeline.seconds() * 10.0).round() / 10.0,
-        closer: folder.closer(played),
+        page,
+        closer,
     })
 }
 
@@ -264,14 +304,20 @@ impl Folder {
     }
 
     /// What a curious person types next.
-    fn closer(&self, played: &Played) -> String {
+    fn closer(&self, played: &Played, network_stays: bool) -> String {
         if self.temporary {
-            return "keep everything with `agon demo --data-dir agon-demo`, then follow its last line".to_owned();
+            return "leave the network up with `agon demo --keep`, then follow its last line"
+                .to_owned();
         }
         let path = self.path.display();
+        let run = match network_stays {
+            true => String::new(),
+            false => {
+                format!("agon node run --data-dir {path}/validator-0, and in another terminal\n  ")
+            }
+        };
         format!(
-            "agon node run --data-dir {path}/validator-0, and in another terminal\n  \
-             agon competitions show {} --home {path}/host --node {}; logs are in {path}/*/logs",
+            "{run}agon competitions show {} --home {path}/host --node {}; logs are in {path}/*/logs",
             played.competition,
             played.players[0].actor.node.as_deref().unwrap_or_default()
         )

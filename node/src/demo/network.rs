@@ -93,6 +93,12 @@ impl Network {
         found.collect::<Option<Vec<_>>>().unwrap_or_default()
     }
 
+    /// Address of the first validator's page.
+    pub(super) fn page(&self) -> String {
+        let url = self.clients.first().map(Client::url).unwrap_or_default();
+        format!("{url}/")
+    }
+
     /// Height of the first validator's last block.
     pub(super) fn height(&self) -> u64 {
         let status = self.clients.first().and_then(|client| client.status().ok());

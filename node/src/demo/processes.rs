@@ -41,9 +41,14 @@ impl Interrupt {
         Ok(Self(flag))
     }
 
+    /// Whether a signal has come.
+    pub(super) fn came(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// Fails once a signal has come.
     pub(super) fn check(&self) -> Result<(), Failure> {
-        if self.0.load(Ordering::Relaxed) {
+        if self.came() {
             return Err(Failure::new(
                 "interrupted: all processes of the demo are stopped",
                 "run `agon demo` again when you like",
