@@ -19,7 +19,7 @@ const LOADING_MS = 150;
 const main = document.getElementById("main");
 const element = (id) => document.getElementById(id);
 
-let shown = { view: undefined, data: undefined, stop: new AbortController() };
+let shown = { path: undefined, view: undefined, data: undefined, stop: new AbortController() };
 let status;
 
 const ROUTES = [
@@ -44,7 +44,7 @@ function route(path) {
 async function show({ focus = true } = {}) {
   shown.stop.abort();
   const { view, nav } = route(location.pathname);
-  const current = { view, data: undefined, stop: new AbortController() };
+  const current = { path: location.pathname, view, data: undefined, stop: new AbortController() };
   shown = current;
   for (const link of document.querySelectorAll("nav a")) {
     if (link.dataset.nav === nav) link.setAttribute("aria-current", "page");
@@ -167,7 +167,8 @@ function follows(event) {
 }
 
 document.addEventListener("click", follows);
-addEventListener("popstate", () => show());
+// the skip link changes the address too, but not the page
+addEventListener("popstate", () => location.pathname !== shown.path && show());
 addEventListener("agon-retry", () => show());
 addEventListener("agon-go", (event) => {
   history.pushState(undefined, "", event.detail);
