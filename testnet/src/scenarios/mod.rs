@@ -161,6 +161,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "api-load",
         summary: "200 requests a second to one validator's API: all answered, and finality before and meanwhile",
+        repeats: false,
         play: api_load::play,
     },
     Scenario {
