@@ -6,8 +6,8 @@ mod node_support;
 
 use agon_node::api::types::{
     AccountAnswer, AccountView, BlockLine, BlockView, CertificateAnswer, CompetitionAnswer,
-    CompetitionLine, CompetitionView, ErrorBody, Leaderboard, LeaderboardAnswer, NetworkSummary,
-    ReceiptView, RegistrationView, Status, StoredBlob, SubmissionView, TransactionStatus,
+    CompetitionLine, ErrorBody, Leaderboard, LeaderboardAnswer, NetworkSummary, ReceiptView,
+    RegistrationView, Status, StoredBlob, SubmissionView, TransactionStatus,
 };
 use agon_node::node::NodeError;
 use agon_node::sealed;

@@ -82,7 +82,7 @@ async fn a_listener_hears_a_competition_in_order_and_goes_on_where_it_was() {
     let mut all = hear_until(&events, settled);
     all.extend(hear_until(&events, paid));
 
-    let of = |kind: &str| all.iter().filter(move |heard| heard.kind == kind);
+    let of = |kind: &'static str| all.iter().filter(move |heard| heard.kind == kind);
     let heights: Vec<_> = of("block")
         .map(|heard| heard.data["height"].as_u64().unwrap())
         .collect();
@@ -105,14 +105,14 @@ async fn a_listener_hears_a_competition_in_order_and_goes_on_where_it_was() {
         .collect();
     assert_eq!(phases, ["announced", "open", "sealed", "proving", "paid"]);
     assert_eq!(of("registration").count(), 3);
-    let last = of("registration").last().unwrap();
+    let last = of("registration").next_back().unwrap();
     assert_eq!(last.data["registrations"], 3);
     let final_states: Vec<_> = of("submission")
         .filter(|heard| heard.data["height"].is_u64())
         .map(|heard| heard.data["state"].as_str().unwrap())
         .collect();
     assert_eq!(final_states, ["accepted", "accepted", "refused"]);
-    let board = of("leaderboard").last().unwrap();
+    let board = of("leaderboard").next_back().unwrap();
     assert_eq!(
         (&board.data["ranked"], board.data["competition"].as_str()),
         (&2.into(), Some(&id[..]))

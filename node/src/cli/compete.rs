@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::fs::{File, TryLockError};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -176,7 +176,7 @@ impl Compete<'_> {
     }
 
     /// Another file than the registered one would be left out silently.
-    fn check_same(&self, record: &Record, path: &PathBuf) -> Result<(), Failure> {
+    fn check_same(&self, record: &Record, path: &Path) -> Result<(), Failure> {
         let Some(known) = &record.source_hash else {
             return Ok(());
         };

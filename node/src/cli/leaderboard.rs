@@ -132,6 +132,9 @@ impl fmt::Display for Ranking {
             settled,
             next_deadline,
             entries,
+            // for programs
+            higher_is_better: _,
+            ties: _,
         } = &self.0;
         write!(f, "competition {competition}: {phase}, by {metric}")?;
         match next_deadline {

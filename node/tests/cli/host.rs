@@ -74,7 +74,7 @@ fn a_host_is_warned_before_a_competition_is_opened() {
         ),
         (
             "lopsided.csv",
-            Box::new(|row: u32| u32::from(row % 20 == 0).to_string()),
+            Box::new(|row: u32| u32::from(row.is_multiple_of(20)).to_string()),
         ),
         (
             "values.csv",

@@ -1,7 +1,7 @@
 //! A demo's network that stays up, and what is done to it beside the demo.
 
 use std::fs;
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use agon_node::client::Client;

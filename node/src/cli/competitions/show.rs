@@ -92,6 +92,13 @@ impl fmt::Display for Shown {
             minimum,
             key,
             registration_ids,
+            // in other words above, or for programs only
+            opened: _,
+            higher_is_better: _,
+            minimum_words: _,
+            features: _,
+            key_height: _,
+            timeline: _,
         } = &self.view;
         let mut line = |name: &str, value: &dyn fmt::Display| {
             writeln!(f, "{name:<16} {}", printable(&value.to_string()))
