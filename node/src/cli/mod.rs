@@ -77,16 +77,40 @@ struct Common {
     #[arg(long, global = true, conflicts_with = "json")]
     csv: bool,
     /// Profile of `agon config` to use [default: the one of `agon config use`]
-    #[arg(long, global = true, value_name = "NAME", env = "AGON_PROFILE")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "AGON_PROFILE",
+        hide_env_values = true
+    )]
     profile: Option<String>,
     /// Folder for keys and secrets [default: ~/.agon]
-    #[arg(long, global = true, value_name = "DIR", env = "AGON_HOME")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "AGON_HOME",
+        hide_env_values = true
+    )]
     home: Option<PathBuf>,
     /// Address of a node's API [default: the node of this home, else http://127.0.0.1:7700]
-    #[arg(long, global = true, value_name = "URL", env = "AGON_NODE")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "AGON_NODE",
+        hide_env_values = true
+    )]
     node: Option<String>,
     /// Key of the account that acts [default: HOME/key]
-    #[arg(long, global = true, value_name = "FILE", env = "AGON_KEY")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "AGON_KEY",
+        hide_env_values = true
+    )]
     key: Option<PathBuf>,
     /// End when the process with this id, which must be the one that started this one, ends
     #[arg(long, global = true, hide = true, value_name = "PID")]

@@ -27,6 +27,8 @@ fn a_host_is_warned_before_a_competition_is_opened() {
         let line = [&["host", "new", data][..], &terms, more].concat();
         line.into_iter().map(str::to_owned).collect()
     };
+    // drawn by chance, so no two runs say the same
+    let drawing = new("", &["--yes", "--test-share", "40", "--json"]);
     let mut run = |line: Vec<String>| {
         let line: Vec<&str> = line.iter().map(String::as_str).collect();
         t.run(&world, "host", &line)
@@ -48,8 +50,16 @@ fn a_host_is_warned_before_a_competition_is_opened() {
     assert_eq!(opened.code, 0);
 
     // rows that are drawn
-    let drawn = run(new(&leaking, &["--yes", "--test-share", "40", "--json"])).json(0);
-    assert_eq!(drawn["opened"]["samples"], 200);
+    let mut line: Vec<&str> = drawing.iter().map(String::as_str).collect();
+    line[2] = &leaking;
+    let drawn = world.run_as("host", &line);
+    assert!(
+        drawn
+            .stderr
+            .contains("drawn at random: 200 rows are sealed as the test set, 300 published"),
+        "{drawn:?}"
+    );
+    assert_eq!(drawn.json(0)["opened"]["samples"], 200);
 
     // leaks
     let leak = run(new(&leaking, &["--train", &train, "--yes"]));

@@ -130,7 +130,7 @@ pub(super) fn run(arguments: &SubmissionsArguments, session: &Session) -> Result
     records.retain(|record| {
         record.network == network && competition.is_none_or(|id| id == record.competition)
     });
-    records.sort_by_key(|record| (record.competition, record.registration));
+    let records = in_order(records)?;
     let lines = records.iter().map(|record| {
         let attempt = Files::new(&session.home, &record.registration).attempt()?;
         line(record, attempt, &client)
@@ -138,6 +138,17 @@ pub(super) fn run(arguments: &SubmissionsArguments, session: &Session) -> Result
     let lines = Lines(lines.collect::<Result<_, _>>()?);
     session.console.listing(&lines, &lines, &COLUMNS);
     Ok(Outcome::Done)
+}
+
+/// By competition, and in the order in which they were signed.
+fn in_order(records: Vec<Record>) -> Result<Vec<Record>, Failure> {
+    let mut numbered = Vec::new();
+    for record in records {
+        let signed = record.transaction()?;
+        numbered.push((signed.map(|signed| signed.transaction.nonce), record));
+    }
+    numbered.sort_by_key(|(nonce, record)| (record.competition, *nonce, record.registration));
+    Ok(numbered.into_iter().map(|(_, record)| record).collect())
 }
 
 fn line(record: &Record, attempt: Option<Attempt>, client: &Client) -> Result<Line, Failure> {

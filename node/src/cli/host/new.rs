@@ -186,11 +186,14 @@ fn drawn(file: &DataFile, share: u8) -> Result<DataFile, Failure> {
 }
 
 fn drawn_words(file: &DataFile) -> String {
-    let train = file.train.as_ref().map_or(0, |train| train.rows());
-    format!(
-        "drawn at random: {} rows are sealed as the test set, {train} published as training data",
-        file.test.rows()
-    )
+    let test = file.test.rows();
+    match &file.train {
+        Some(train) => format!(
+            "drawn at random: {test} rows are sealed as the test set, {} published as training data",
+            train.rows()
+        ),
+        None => format!("all {test} rows are sealed as the test set"),
+    }
 }
 
 fn check(
