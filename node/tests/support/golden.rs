@@ -223,7 +223,7 @@ fn without_heights(csv: &str) -> String {
         let cells = cells.iter().zip(&header).map(|(cell, name)| {
             match number > 0 && name == "height" && !cell.is_empty() {
                 true => "N",
-                false => cell,
+                false => cell.as_str(),
             }
         });
         cells.collect::<Vec<_>>().join(",") + "\n"
