@@ -10,9 +10,9 @@ use serde_json::json;
 
 use super::story::{PROOFS_MS, STORY};
 use crate::api::types::{
-    AccountView, Admitted, BlockView, CompetitionSummary, CompetitionView, ErrorBody, EvidenceView,
-    Leaderboard, Peers, Readiness, RegistrationView, Status, StoredBlob, TransactionStatus,
-    ValidatorsView,
+    AccountView, Admitted, BlockView, CertificateAnswer, CompetitionSummary, CompetitionView,
+    ErrorBody, EvidenceView, Leaderboard, NetworkSummary, Peers, Readiness, RegistrationView,
+    Status, StoredBlob, SubmissionView, TransactionStatus, ValidatorsView,
 };
 use crate::api::views;
 use crate::reasons::Reasons;
@@ -60,12 +60,15 @@ pub fn answer(bytes: &[u8]) -> bool {
         b'r' => readable::<RegistrationView>(json),
         b's' => exact::<Status>(json),
         b't' => exact::<TransactionStatus>(json),
+        b'u' => readable::<Vec<SubmissionView>>(json),
         b'v' => exact::<ValidatorsView>(json),
+        b'w' => readable::<NetworkSummary>(json),
+        b'x' => readable::<CertificateAnswer>(json),
         _ => false,
     }
 }
 
-/// One answer of each kind.
+/// One answer of most kinds.
 pub fn answers() -> Vec<Vec<u8>> {
     let story = &*STORY;
     let time = TimeMs::new(PROOFS_MS);

@@ -10,4 +10,5 @@ pub(super) use chain::{receipt, refusal_rule};
 pub(crate) use competition::{competition, leaderboard, registration};
 pub(super) use competition::{counting, ending, line, next};
 pub(super) use events::event;
-pub(super) use network::{evidence, validators};
+pub(super) use network::evidence;
+pub(crate) use network::validators;
