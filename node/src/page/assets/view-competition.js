@@ -207,20 +207,15 @@ function payout(competition, board) {
     table("Shares of the prize", columns, rows));
 }
 
-function takePart(competition) {
-  const { id, phase } = competition;
+function takePart({ id, phase }) {
   const node = `--node ${location.origin}`;
-  const lines = {
-    announced: [`agon register ${id} model.onnx --wait ${node}`, `agon submit ${id} --wait ${node}`],
-    open: [`agon register ${id} model.onnx --wait ${node}`, `agon submit ${id} --wait ${node}`],
-    sealed: [`agon submit ${id} --wait ${node}`],
-    proving: [`agon submit ${id} --wait ${node}`],
-  }[phase];
-  if (lines) {
-    const note = phase === "open" || phase === "announced"
-      ? "Register a hidden model, then leave the second command running: it waits for the key, proves and sends."
-      : "Registration is closed. Whoever has registered proves with this command; it waits for the key if it must.";
-    return h("div", { class: "stack" }, h("p", { class: "section-note" }, note), lines.map(command));
+  if (!hasEnded(phase)) {
+    const entering = phase === "announced" || phase === "open";
+    const note = entering
+      ? "Data to train on, then one command that may be stopped and run again: it registers the hidden model, waits for the key, proves and submits."
+      : "Registration is closed. For whoever has registered, this command goes on: it waits for the key if it must, proves and submits.";
+    const lines = [entering ? `agon competitions download ${id} ${node}` : null, `agon compete ${id} model.onnx --wait ${node}`];
+    return h("div", { class: "stack" }, h("p", { class: "section-note" }, note), lines.filter(Boolean).map(command));
   }
   return h("div", { class: "stack" },
     h("p", { class: "section-note" }, "Check it yourself: every block, proof and payment again, or as a file that proves itself."),

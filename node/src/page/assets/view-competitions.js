@@ -52,7 +52,7 @@ function none(others) {
   const words = others ? "No competition is running now." : "There is no competition on this network yet.";
   return h("div", { class: "stack" },
     empty(words, "A host opens one from a file with training and test data; it appears here with the block that holds it."),
-    command(`agon competition open --title "…" --data data.npz --prize 1000 --node ${location.origin}`));
+    command(`agon host new data.npz --release --node ${location.origin}`));
 }
 
 const cards = (competitions) => h("ul", { class: "cards" }, competitions.map((one) =>
