@@ -113,7 +113,7 @@ impl Actor {
             .stderr(stderr);
         // the demo's actors are nobody's profile
         command.env_remove("AGON_PROFILE").env_remove("AGON_KEY");
-        command.env("AGON_CONFIG", self.folder.join("config.toml"));
+        command.env("AGON_CONFIG", self.folder.join("profiles.toml"));
         match &self.node {
             Some(url) => command.arg("--node").arg(url),
             None => command.env_remove("AGON_NODE"),
