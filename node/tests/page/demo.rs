@@ -119,9 +119,13 @@ impl<'a> Demo<'a> {
     /// A competitor registers a commitment that nothing opens.
     pub(crate) fn register_nothing(&self, competition: CompetitionId) -> RegistrationId {
         let model = ModelDigest::from_raw([7; 32]);
-        self.send(Action::Register { competition, model });
         let client = self.client();
         let start = Instant::now();
+        while client.competition(&competition).unwrap().summary.phase != "open" {
+            assert!(start.elapsed() < PATIENCE, "registration never opens");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        self.send(Action::Register { competition, model });
         loop {
             let ids = client.competition(&competition).unwrap().registration_ids;
             if let Some(id) = ids.first() {

@@ -50,7 +50,9 @@ impl Browser {
         let port = lines.find_map(|line| {
             let line = line.unwrap();
             let port = line.split("on port ").nth(1)?;
-            port.trim_end_matches('.').parse::<u16>().ok()
+            let port = port.trim_end_matches('.').parse::<u16>();
+            // its first line repeats the 0 that it was given
+            port.ok().filter(|port| *port != 0)
         });
         // what it says later is read too, so that it never waits for a reader
         std::thread::spawn(move || lines.count());
