@@ -25,7 +25,8 @@ const MAX_VALUE_BYTES: usize = 4_000;
 /// level misspelt would log nothing.
 pub(super) fn parse_filter(filter: &str) -> Result<Targets, Failure> {
     let advice = "write it as info, or as info,agon_node=debug; levels are error, warn, info, debug, trace and off";
-    let is_level = |word: &&str| word.parse::<LevelFilter>().is_ok();
+    // to the parser, nothing at all is a level, too
+    let is_level = |word: &&str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
     let mut words = filter.split(',').filter(|part| !part.contains('='));
     if let Some(wrong) = words.find(|word| !is_level(word)) {
         return Err(Failure::new(
