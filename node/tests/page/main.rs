@@ -28,7 +28,10 @@ const CONTEST: Duration = Duration::from_secs(900);
 #[test]
 fn a_contest_is_followed_from_open_to_paid_in_a_real_browser() {
     if webdriver::is_left_out() {
-        eprintln!("AGON_WITHOUT_BROWSER is set: nothing of the page was tested");
+        eprintln!(
+            "no chromedriver: nothing of the page was tested; {}",
+            webdriver::INSTALL
+        );
         return;
     }
     let world = World::new();
