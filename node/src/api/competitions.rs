@@ -18,23 +18,15 @@ use super::error::ApiError;
 use super::listing::{Asked, Listed, cursor, limit, place};
 use super::schema::objects;
 use super::submissions::{self, Submitted};
-use super::types::{CompetitionAnswer, CompetitionLine, LeaderboardAnswer, RegistrationView};
+use super::types::{
+    CompetitionAnswer, CompetitionLine, LeaderboardAnswer, PHASES, RegistrationView,
+};
 use super::{Id, Server, Shared, blocking, views};
 use crate::node::clock::next_block_time;
 use crate::reasons::Reasons;
 
 /// Rankings that are kept because they are asked for again and again.
 const MAX_RANKINGS: usize = 32;
-/// All phases, as a filter names them.
-const PHASES: [&str; 7] = [
-    "announced",
-    "open",
-    "sealed",
-    "proving",
-    "paid",
-    "void",
-    "cancelled",
-];
 
 objects! {
     /// The query of `GET /v1/competitions`.

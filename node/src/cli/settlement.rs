@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use agon_node::api::types::payment_reason;
 use agon_node::audit::{ExportError, export_settlement, verify_settlement};
 use agon_protocol::digest::{BlockId, CompetitionId, NetworkId, RegistrationId};
 use agon_protocol::identity::AccountId;
@@ -225,7 +226,7 @@ impl fmt::Display for Verified {
             writeln!(f, "  rank {rank}  {competitor}  {score}, prize {prize}")?;
         }
         for payment in payments {
-            let reason = format!("{:?}", payment.reason).to_lowercase();
+            let reason = payment_reason(payment.reason).replace('_', " ");
             writeln!(
                 f,
                 "  paid {} to {} ({reason})",

@@ -6,10 +6,33 @@ use agon_protocol::digest::{
 use agon_protocol::identity::AccountId;
 use agon_protocol::metric::{Metric, Tally, Threshold};
 use agon_protocol::statement::{InputEncoding, Task};
+use agon_protocol::transition::PaymentReason;
 use serde::{Deserialize, Serialize};
 
 use super::{BlobView, metric_name};
 use crate::api::schema::objects;
+
+/// All phases, as a filter names them.
+pub const PHASES: [&str; 7] = [
+    "announced",
+    "open",
+    "sealed",
+    "proving",
+    "paid",
+    "void",
+    "cancelled",
+];
+
+/// What a payment is for, as `reason` names it.
+pub fn payment_reason(reason: PaymentReason) -> &'static str {
+    match reason {
+        PaymentReason::Prize => "prize",
+        PaymentReason::UnclaimedPrize => "unclaimed_prize",
+        PaymentReason::Deposit => "deposit",
+        PaymentReason::Bond => "bond",
+        PaymentReason::BondShare => "bond_share",
+    }
+}
 
 objects! {
     /// An item of `GET /v1/competitions`.

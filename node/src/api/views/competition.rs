@@ -5,12 +5,12 @@ use agon_protocol::competition::{
 };
 use agon_protocol::metric::Metric;
 use agon_protocol::scorer::Rank;
-use agon_protocol::transition::{Payment, PaymentReason};
+use agon_protocol::transition::Payment;
 use agon_protocol::units::{Height, TimeMs};
 
 use crate::api::types::{
     BlobView, CompetitionLine, CompetitionSummary, CompetitionView, EndingView, Leaderboard,
-    LeaderboardEntry, PaymentView, Position, RegistrationView, Rule, Step, Why,
+    LeaderboardEntry, PaymentView, Position, RegistrationView, Rule, Step, Why, payment_reason,
 };
 use crate::reasons::{self, Reasons, deposit, payment_rule};
 
@@ -145,14 +145,7 @@ fn payment(payment: &Payment) -> PaymentView {
     PaymentView {
         account: payment.account,
         amount: payment.amount.get(),
-        reason: match payment.reason {
-            PaymentReason::Prize => "prize",
-            PaymentReason::UnclaimedPrize => "unclaimed_prize",
-            PaymentReason::Deposit => "deposit",
-            PaymentReason::Bond => "bond",
-            PaymentReason::BondShare => "bond_share",
-        }
-        .into(),
+        reason: payment_reason(payment.reason).into(),
         registration: payment.registration,
         rule: payment_rule(payment.reason).into(),
     }

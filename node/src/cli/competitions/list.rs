@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use agon_node::api::types::CompetitionSummary;
+use agon_node::api::types::{CompetitionSummary, PHASES};
 use agon_protocol::digest::CompetitionId;
 use agon_protocol::identity::AccountId;
 use clap::Args;
@@ -18,15 +18,6 @@ use crate::cli::{Outcome, Session};
 
 /// Characters of a title in a table.
 const TITLE_CHARS: usize = 40;
-const PHASES: [&str; 7] = [
-    "announced",
-    "open",
-    "sealed",
-    "proving",
-    "paid",
-    "void",
-    "cancelled",
-];
 
 #[derive(Debug, Args)]
 pub(crate) struct ListArguments {

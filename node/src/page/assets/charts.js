@@ -16,9 +16,9 @@ function width() {
   return Math.max(260, Math.min(inner, 1_184) - 50);
 }
 
-// Steps of 1, 2 or 5 times a power of ten, at most `count` of them.
-function ticks(low, high, count) {
-  const rough = (high - low) / count || 1;
+// Steps of 1, 2 or 5 times a power of ten, at most `count` of them, none below `least`.
+function ticks(low, high, count, least = 0) {
+  const rough = Math.max((high - low) / count || 1, least);
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((one) => one >= rough) ?? rough;
   const list = [];
@@ -69,7 +69,7 @@ export function scoreChart(all, metric) {
   line.push(`H${wide - EDGE.right}`);
   const ground = HEIGHT - EDGE.bottom;
   const marks = list.map((one, index) => mark(one, index === lead, x(index), one.state === "accepted" ? y(one.score) : ground, metric));
-  const shownOrders = ticks(1, Math.max(list.length, 2), Math.max(3, Math.floor(wide / 90))).filter(Number.isInteger);
+  const shownOrders = ticks(1, Math.max(list.length, 2), Math.max(3, Math.floor(wide / 90)), 1);
   const first = all.filter((one) => one.height).length - list.length;
   const orders = shownOrders.filter((order) => order >= 1 && order <= list.length).map((order) =>
     s("text", { x: x(order - 1), y: ground + 20, "text-anchor": "middle" }, number(first + order)));
