@@ -46,8 +46,8 @@ use crate::undecided::{Slot, UndecidedBlocks};
 /// How often a block without a verdict is judged again, besides on wake-ups and new rounds.
 const JUDGE_AGAIN: Duration = Duration::from_millis(250);
 
-/// How long the others leave the next height to its proposer when there is work. Without this, whoever hears of a transaction or finds a
-/// verdict before the proposer does would have it propose nothing.
+/// How long the others leave the next height to its proposer when there is work: it may not have heard of a transaction or found a
+/// verdict yet, and their time-out for its proposal runs from when they begin.
 const PROPOSER_FIRST: Duration = Duration::from_millis(100);
 
 /// Proposals of the next height kept while this one is not finished, one a round.
