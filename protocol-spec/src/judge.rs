@@ -3,8 +3,8 @@
 //! The transition never verifies a proof itself: it states a claim and takes the verdict. A claim holds everything
 //! its verdict depends on, so verdicts can be found in advance, on other threads, and cached by claim.
 
-use crate::competition::BlobRef;
-use crate::digest::{CompetitionId, DataDigest, ModelDigest};
+use crate::competition::{BlobRef, Competition, Registration};
+use crate::digest::{CompetitionId, DataDigest, ModelDigest, NetworkId};
 use crate::metric::{Metric, Tally};
 use crate::sealed::DataKey;
 use crate::statement::{Context, Task};
@@ -38,6 +38,22 @@ pub struct TestSetClaim {
     pub task: Task,
 }
 
+impl TestSetClaim {
+    /// The claim about a key that commits as the competition says.
+    pub fn of(competition: &Competition, key: DataKey) -> Self {
+        let spec = &competition.spec;
+        Self {
+            competition: competition.id,
+            sealed: spec.sealed_data,
+            key,
+            data: spec.data_digest,
+            samples: spec.samples,
+            width: spec.width(),
+            task: spec.task,
+        }
+    }
+}
+
 /// "The blob `proof` proves, in this context, that the model `model` has the tally `tally` on `data`" (or one of more
 /// hits, for the metrics that count them).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +78,38 @@ pub struct ProofClaim {
     pub tally: Tally,
     /// The proof.
     pub proof: BlobRef,
+}
+
+impl ProofClaim {
+    /// The claim of a submission: transaction number `nonce` of the competitor, for a registration of the competition.
+    pub fn of(
+        network: NetworkId,
+        competition: &Competition,
+        registration: &Registration,
+        nonce: u64,
+        tally: &Tally,
+        proof: BlobRef,
+    ) -> Self {
+        let spec = &competition.spec;
+        Self {
+            context: Context {
+                network,
+                competition: competition.id,
+                registration: registration.id,
+                competitor: registration.competitor,
+                nonce,
+            },
+            model: registration.model,
+            data: spec.data_digest,
+            samples: spec.samples,
+            width: spec.width(),
+            task: spec.task,
+            max_parameters: spec.max_parameters,
+            metric: spec.metric,
+            tally: tally.clone(),
+            proof,
+        }
+    }
 }
 
 /// One question for a judge.

@@ -11,7 +11,6 @@ use agon_protocol::identity::AccountId;
 use agon_protocol::judge::{ProofClaim, Question, Verdict};
 use agon_protocol::metric::Tally;
 use agon_protocol::state::State as Ledger;
-use agon_protocol::statement::Context;
 use agon_protocol::transactions::Action;
 use agon_protocol::units::Height;
 use axum::Json;
@@ -398,25 +397,10 @@ impl<'a> Reader<'a> {
         tally: &Tally,
         proof: BlobRef,
     ) -> Option<Verified> {
-        let spec = &self.competition.spec;
-        let question = Question::Proof(ProofClaim {
-            context: Context {
-                network: self.api.ledger.network(),
-                competition: self.competition.id,
-                registration: registration.id,
-                competitor: registration.competitor,
-                nonce,
-            },
-            model: registration.model,
-            data: spec.data_digest,
-            samples: spec.samples,
-            width: spec.width(),
-            task: spec.task,
-            max_parameters: spec.max_parameters,
-            metric: spec.metric,
-            tally: tally.clone(),
-            proof,
-        });
+        let network = self.api.ledger.network();
+        let competition = &self.competition;
+        let claim = ProofClaim::of(network, competition, registration, nonce, tally, proof);
+        let question = Question::Proof(claim);
         let (verdict, reason) = self.api.verification.verdict(&question)?;
         let judging = self.api.verification.judging(&question);
         Some(Verified {

@@ -11,9 +11,10 @@ use agon_protocol::settlement_certificate::{
 use agon_protocol::state::State;
 use thiserror::Error;
 
-use super::replay::{Replay, Step, members};
+use super::replay::{Replay, Step};
 use super::run::AuditError;
 use super::source::{Source, SourceError};
+use crate::ledger::members;
 
 /// Why there is no certificate to export.
 #[derive(Debug, Error)]

@@ -12,10 +12,10 @@ use agon_protocol::transactions::SignedTransaction;
 
 use super::claims::Claims;
 use super::folder::{DataFolder, reading};
-use super::replay::{Step, members};
+use super::replay::Step;
 use super::report::{Place, Report, Subject};
 use super::source::SourceError;
-use crate::ledger::{BlockOutcome, RecordKey, Store, encode_validators};
+use crate::ledger::{BlockOutcome, RecordKey, Store, encode_validators, members};
 
 /// What the blocks say that the store must hold.
 #[derive(Debug)]

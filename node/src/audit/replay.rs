@@ -8,7 +8,7 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
-use agon_consensus::{Certificate, Validator, verify_certificate};
+use agon_consensus::{Certificate, verify_certificate};
 use agon_protocol::block::Block;
 use agon_protocol::codec::Decode;
 use agon_protocol::digest::{BlockId, TransactionId};
@@ -22,6 +22,7 @@ use agon_protocol::units::Height;
 
 use super::report::{Place, Subject};
 use super::source::{RawBlock, Source, SourceError};
+use crate::ledger::members;
 use crate::verification::{ClaimDigest, claim_digest};
 
 /// Verdicts of one block that are derived from its root; each doubles the work.
@@ -229,17 +230,6 @@ impl Replay {
         let applied = known.search(&self.state, block)?;
         Ok((applied, decided(block, known.asked.into_inner())))
     }
-}
-
-/// Validators as certificates are checked against.
-pub(super) fn members(validators: &[agon_protocol::governance::Validator]) -> Vec<Validator> {
-    let members = validators.iter();
-    members
-        .map(|member| Validator {
-            account: member.account,
-            power: member.power,
-        })
-        .collect()
 }
 
 fn block_fault(place: Place, error: &BlockError) -> Wrong {

@@ -448,11 +448,16 @@ impl Ledger {
 
 /// The validators of the height after a state.
 fn next_validators(state: &State) -> Vec<Validator> {
-    let validators = state.validators().iter();
-    validators
-        .map(|validator| Validator {
-            account: validator.account,
-            power: validator.power,
+    members(state.validators())
+}
+
+/// Validators as certificates are checked against.
+pub(crate) fn members(validators: &[agon_protocol::governance::Validator]) -> Vec<Validator> {
+    let members = validators.iter();
+    members
+        .map(|member| Validator {
+            account: member.account,
+            power: member.power,
         })
         .collect()
 }

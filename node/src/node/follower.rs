@@ -321,22 +321,14 @@ impl Follower {
         claim: &ProofClaim,
     ) -> Option<BlobRef> {
         let competition = state.competition(&claim.context.competition)?;
-        let spec = &competition.spec;
-        let question = Question::TestSet(TestSetClaim {
-            competition: competition.id,
-            sealed: spec.sealed_data,
-            key: competition.key?,
-            data: spec.data_digest,
-            samples: spec.samples,
-            width: spec.width(),
-            task: spec.task,
-        });
+        let sealed = competition.spec.sealed_data;
+        let question = Question::TestSet(TestSetClaim::of(competition, competition.key?));
         if self.verification.verdict(&question).is_none() {
             wishes.question(&question);
-        } else if !self.network.blobs().holds(spec.sealed_data.id) {
-            wishes.blob(spec.sealed_data);
+        } else if !self.network.blobs().holds(sealed.id) {
+            wishes.blob(sealed);
         }
-        Some(spec.sealed_data)
+        Some(sealed)
     }
 
     /// Takes the missing verdicts from the certified root: with the word of a peer, or by trying. False when neither gives the

@@ -7,7 +7,6 @@ use crate::judge::{ProofClaim, Verdict};
 use crate::limits::{MAX_PROOF_BYTES, MAX_REGISTRATIONS};
 use crate::metric::Tally;
 use crate::state::State;
-use crate::statement::Context;
 use crate::transactions::Transaction;
 use crate::transition::admission::check_balance;
 use crate::transition::hosting::{check_running, find_competition};
@@ -262,25 +261,8 @@ pub(super) fn check_submit<'a>(
     {
         return Err(TransactionError::DuplicateProof);
     }
-    let context = Context {
-        network: state.network(),
-        competition: competition.id,
-        registration: *id,
-        competitor: registration.competitor,
-        nonce: transaction.nonce,
-    };
-    let claim = ProofClaim {
-        context,
-        model: registration.model,
-        data: spec.data_digest,
-        samples: spec.samples,
-        width: spec.width(),
-        task: spec.task,
-        max_parameters: spec.max_parameters,
-        metric: spec.metric,
-        tally: tally.clone(),
-        proof,
-    };
+    let (network, nonce) = (state.network(), transaction.nonce);
+    let claim = ProofClaim::of(network, competition, registration, nonce, tally, proof);
     Ok((registration, claim))
 }
 

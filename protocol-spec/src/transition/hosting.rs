@@ -194,15 +194,7 @@ pub(super) fn check_release(
     if key.commitment() != spec.key_commitment {
         return Err(TransactionError::WrongKey);
     }
-    Ok(TestSetClaim {
-        competition: *id,
-        sealed: spec.sealed_data,
-        key,
-        data: spec.data_digest,
-        samples: spec.samples,
-        width: spec.width(),
-        task: spec.task,
-    })
+    Ok(TestSetClaim::of(competition, key))
 }
 
 /// # Rule KEY-5
